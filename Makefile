@@ -1,0 +1,36 @@
+# Every target works on a bare checkout: it creates .venv (ignored by git) and installs seglab there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint format clean
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "seglab needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.11" % v)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev,wandb,weights]'
+	touch $@
+
+demo: $(INSTALLED)  ## Generate street scenes, train FixMatch on 1/8 of the labels, score it and draw predictions.
+	$(BIN)/seglab data streets --root data/streets
+	$(BIN)/seglab fit -c experiments/benchmark/streets_1_8.yaml -c experiments/method/fixmatch.yaml --trainer.max_steps 300 --run_dir runs/demo
+	$(BIN)/seglab validate runs/demo
+	$(BIN)/seglab predict runs/demo --images data/streets/cityscapes/leftImg8bit/test/SOME_CITY --output runs/demo/predictions
+
+test: $(INSTALLED)  ## Everything that CI runs.
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) runs data

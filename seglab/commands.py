@@ -1,0 +1,145 @@
+"""The commands that need no trainer: ``seglab list`` and ``seglab data``."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.table import Table
+
+from seglab.types import SeglabError
+
+EXPERIMENTS = Path("experiments")
+
+HELP = """seglab: semantic segmentation that learns from few labels or from another domain's labels.
+
+  seglab fit -c BENCHMARK.yaml -c METHOD.yaml [--KEY VALUE ...]   train (--ckpt_path last: resume the same command)
+  seglab fit RUN_DIR                                              continue a run
+  seglab validate RUN_DIR [--ckpt_path best]                      score a run on the validation part
+  seglab test RUN_DIR [--ckpt_path best]                          score a run on the test part
+  seglab predict RUN_DIR --images FOLDER --output FOLDER          label-id PNGs and overlays of any images
+
+  seglab list methods|benchmarks|networks|data                    what there is
+  seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
+  seglab data check -c BENCHMARK.yaml [--data.root FOLDER]        verify a data set before training
+       [--sheet FILE.png]                                         and draw a contact sheet
+
+Every command takes --help.
+"""
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise SeglabError(message)
+
+
+def run(args: list[str]) -> None:
+    """Run the command that ``args`` name.
+
+    Raises:
+        SeglabError: there is no such command, or it fails.
+    """
+    match args:
+        case [] | ["-h" | "--help"]:
+            print(HELP, end="")
+        case ["list", "methods" | "benchmarks" | "networks" | "data" as what]:
+            _list(what)
+        case ["list", *_]:
+            raise SeglabError("seglab list methods, benchmarks, networks or data")
+        case ["data", "streets", *flags]:
+            _streets(flags)
+        case ["data", "check", *flags]:
+            _check(flags)
+        case ["data", *_]:
+            raise SeglabError("seglab data streets or seglab data check")
+        case _:
+            raise SeglabError(f"no command {args[0]!r}; `seglab --help` lists them")
+
+
+def _list(what: str) -> None:
+    from seglab import data, methods, networks
+
+    if what == "benchmarks":
+        _list_files("benchmark")
+        return
+    module, base = {
+        "methods": (methods, methods.Method),
+        "networks": (networks, networks.Network),
+        "data": (data, data.SegmentationData),
+    }[what]
+    table = Table("class_path", "what it is", title=what)
+    for name, part in sorted(vars(module).items()):
+        if inspect.isclass(part) and issubclass(part, base) and part is not base:
+            table.add_row(name, inspect.getdoc(part).split("\n\n")[0].replace("\n", " "))  # type: ignore[union-attr]
+    Console().print(table)
+    folder = {"methods": "method", "networks": "network"}.get(what)
+    if folder:
+        _list_files(folder)
+
+
+def _list_files(folder: str) -> None:
+    files = sorted((EXPERIMENTS / folder).glob("*.yaml"))
+    if not files:
+        print(f"no {EXPERIMENTS / folder}/*.yaml here: run from the checkout to list its files")
+        return
+    table = Table("file", "what it is", title=f"{EXPERIMENTS / folder}")
+    for file in files:
+        first = file.read_text().partition("\n")[0]
+        table.add_row(file.name, first.removeprefix("#").strip() if first.startswith("#") else "")
+    Console().print(table)
+
+
+def _streets(flags: list[str]) -> None:
+    from seglab.data.streets import write_streets
+
+    parser = _Parser(prog="seglab data streets", description=inspect.getdoc(write_streets))
+    parser.add_argument("--root", type=str, required=True, help="Folder to write to.")
+    parser.add_argument("--images", type=int, default=256, help="Training images per domain.")
+    parser.add_argument("--seed", type=int, default=0, help="Another seed, other scenes.")
+    options = parser.parse_args(flags)
+    counts = write_streets(Path(options.root).expanduser(), options.images, options.seed)
+    print(f"seglab: {options.root}: " + ", ".join(f"{count} {part}" for part, count in counts.items()))
+
+
+def _check(flags: list[str]) -> None:
+    from seglab.data import SegmentationData
+    from seglab.data.check import check_data, print_report, write_sheet
+
+    parser = _Parser(prog="seglab data check", description="Verify a data set before training.")
+    parser.add_argument("--data", type=SegmentationData, required=True, sub_configs=True, help="A data set class.")
+    parser.add_argument("--sheet", type=str, default="", help="Write a contact sheet with overlays to this PNG.")
+    options = parser.instantiate_classes(parser.parse_args(_data_sections(flags)))
+    report = check_data(options.data)
+    print_report(report, options.data.class_names, Console())
+    if options.sheet:
+        write_sheet(report, options.data, Path(options.sheet))
+        print(f"contact sheet: {options.sheet}")
+    if report.problems:
+        raise SeglabError(f"{len(report.problems)} problems, named above")
+
+
+def _data_sections(flags: list[str]) -> list[str]:
+    """Replace every ``-c FILE`` by its ``data`` section: the other sections do not matter here."""
+    flags, sections = list(flags), []
+    while "-c" in flags:
+        at = flags.index("-c")
+        if at + 1 == len(flags) or not Path(flags[at + 1]).is_file():
+            raise SeglabError(f"-c needs a YAML file, got {flags[at + 1 : at + 2] or 'nothing'}")
+        file = Path(flags[at + 1])
+        section = (yaml.safe_load(file.read_text()) or {}).get("data")
+        if section is not None:
+            sections += ["--data", json.dumps(_from(section, file.parent))]
+        del flags[at : at + 2]
+    return sections + flags
+
+
+def _from(section: Any, folder: Path) -> Any:
+    """Paths of YAML files inside a section are relative to the file it stands in."""
+    if isinstance(section, dict):
+        return {key: _from(value, folder) for key, value in section.items()}
+    if isinstance(section, str) and section.endswith(".yaml"):
+        return yaml.safe_load((folder / section).read_text())
+    return section

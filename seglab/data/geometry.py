@@ -1,0 +1,66 @@
+"""The weak view: scale, crop and flip in one cut. Crop first, resize after: no pixel is resized to be thrown away."""
+
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from seglab.labels import IGNORE
+from seglab.types import SeglabError
+
+
+class ScaledCrop(A.DualTransform):
+    """Random scale, then a random crop of fixed size, as one crop of size / scale resized to the size.
+
+    Equal in law to resizing the whole image by a factor drawn uniformly from ``scale`` and cropping, with padding at the
+    right and bottom (image 0, mask 255) where the scaled image is smaller than the crop.
+
+    Args:
+        size: crop height and width in pixels.
+        scale: lowest and highest scale factor.
+    """
+
+    def __init__(self, size: tuple[int, int], scale: tuple[float, float]) -> None:
+        super().__init__(p=1.0)
+        if min(size) < 1:
+            raise SeglabError(f"crop {size}: height and width must be positive")
+        if not 0 < scale[0] <= scale[1]:
+            raise SeglabError(f"scale {scale}: give 0 < lowest <= highest")
+        self.size = size
+        self.scale = scale
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        height, width = params["shape"][:2]
+        factor = self.py_random.uniform(*self.scale)
+        window = round(self.size[0] / factor), round(self.size[1] / factor)
+        top = self.py_random.randint(0, max(0, height - window[0]))
+        left = self.py_random.randint(0, max(0, width - window[1]))
+        return {"top": top, "left": left, "window": window}
+
+    def apply(self, img: np.ndarray, top: int, left: int, window: tuple[int, int], **_: Any) -> np.ndarray:
+        shrink = window[0] > self.size[0]
+        return self._cut(img, top, left, window, 0, cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+
+    def apply_to_mask(self, mask: np.ndarray, top: int, left: int, window: tuple[int, int], **_: Any) -> np.ndarray:
+        return self._cut(mask, top, left, window, IGNORE, cv2.INTER_NEAREST_EXACT)
+
+    def _cut(
+        self, array: np.ndarray, top: int, left: int, window: tuple[int, int], fill: int, interpolation: int
+    ) -> np.ndarray:
+        cut = array[top : top + window[0], left : left + window[1]]
+        below, right = window[0] - cut.shape[0], window[1] - cut.shape[1]
+        if below or right:
+            value = (fill,) * (array.shape[2] if array.ndim == 3 else 1)
+            cut = cv2.copyMakeBorder(cut, 0, below, 0, right, cv2.BORDER_CONSTANT, value=value)
+        if cut.shape[:2] != self.size:
+            cut = cv2.resize(cut, (self.size[1], self.size[0]), interpolation=interpolation)
+        return cut
+
+
+def weak_view(size: tuple[int, int], scale: tuple[float, float]) -> A.Compose:
+    """The geometric view every stream shares: ``ScaledCrop`` and a horizontal flip with probability 0.5.
+
+    Targets: ``image`` H W 3, ``mask`` H W (optional) and ``valid`` H W, whose padding becomes 255 like a mask's.
+    """
+    return A.Compose([ScaledCrop(size, scale), A.HorizontalFlip(p=0.5)], additional_targets={"valid": "mask"})

@@ -1,0 +1,139 @@
+"""Inference protocols: from images of any size to class probabilities of the same size."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seglab.ops.check import check
+from seglab.types import Output
+
+Network = Callable[[Tensor], Output]
+
+
+class Inference(ABC):
+    """Class probabilities, averaged over scales and flips of the image.
+
+    Args:
+        scales: factors by which the image is resized; 1.0 is the image itself.
+        flip: average with the prediction of the horizontally mirrored image.
+
+    Raises:
+        SeglabError: a setting is outside its range.
+    """
+
+    def __init__(self, scales: tuple[float, ...] = (1.0,), flip: bool = False) -> None:
+        check(bool(scales) and all(s > 0 for s in scales), f"{type(self).__name__}.scales", scales, "give factors > 0")
+        self.scales = scales
+        self.flip = flip
+
+    @torch.no_grad()
+    def __call__(self, network: Network, image: Tensor) -> Tensor:
+        """Softmax probabilities B K H W float32 for float images B 3 H W in [0, 1]."""
+        size = (image.shape[-2], image.shape[-1])
+        total = torch.zeros((), device=image.device)
+        for scale in self.scales:
+            view = resize(image, (max(round(scale * size[0]), 1), max(round(scale * size[1]), 1)))
+            total = total + resize(self.predict(network, view), size)
+            if self.flip:
+                total = total + resize(self.predict(network, view.flip(-1)).flip(-1), size)
+        return total / (len(self.scales) * (1 + self.flip))
+
+    @abstractmethod
+    def predict(self, network: Network, image: Tensor) -> Tensor:
+        """Probabilities B K H W float32 of one view B 3 H W."""
+
+
+class Whole(Inference):
+    """The network sees the whole image at once.
+
+    Args:
+        scales: factors by which the image is resized; 1.0 is the image itself.
+        flip: average with the prediction of the horizontally mirrored image.
+        multiple: resize each side to the nearest multiple of this, as networks of fixed patches need (14: DINOv2).
+    """
+
+    def __init__(self, scales: tuple[float, ...] = (1.0,), flip: bool = False, multiple: int = 1) -> None:
+        super().__init__(scales, flip)
+        check(multiple >= 1, "Whole.multiple", multiple, "give a whole number of 1 or more")
+        self.multiple = multiple
+
+    def predict(self, network: Network, image: Tensor) -> Tensor:
+        height, width = (max(int(side / self.multiple + 0.5), 1) * self.multiple for side in image.shape[-2:])
+        return resize(_probabilities(network, resize(image, (height, width))), (image.shape[-2], image.shape[-1]))
+
+
+class Slide(Inference):
+    """The network sees overlapping windows, whose probabilities are averaged pixel by pixel.
+
+    The last window of a row or column is shifted inside the image. An image smaller than the window is padded with
+    black to the right and below, as in training, and the result is cropped back.
+
+    Args:
+        window: height and width of the window in pixels, usually the training crop.
+        stride: vertical and horizontal step in pixels, at most the window.
+        scales: factors by which the image is resized; 1.0 is the image itself. The window is not.
+        flip: average with the prediction of the horizontally mirrored image.
+        batch: windows (of each image) in one forward pass. Changes speed and memory only.
+    """
+
+    def __init__(
+        self,
+        window: tuple[int, int],
+        stride: tuple[int, int],
+        scales: tuple[float, ...] = (1.0,),
+        flip: bool = False,
+        batch: int = 4,
+    ) -> None:
+        super().__init__(scales, flip)
+        check(min(window) >= 1, "Slide.window", window, "give a height and a width of 1 pixel or more")
+        check(
+            all(1 <= step <= side for step, side in zip(stride, window, strict=True)),
+            "Slide.stride",
+            stride,
+            f"give two steps from 1 pixel to the window's {window[0]} and {window[1]}, or pixels would be skipped",
+        )
+        check(batch >= 1, "Slide.batch", batch, "give 1 or more windows")
+        self.window = window
+        self.stride = stride
+        self.batch = batch
+
+    def predict(self, network: Network, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        h, w = self.window
+        image = F.pad(image, (0, max(w - width, 0), 0, max(h - height, 0)))
+        corners = [
+            (top, left)
+            for top in _starts(image.shape[-2], h, self.stride[0])
+            for left in _starts(image.shape[-1], w, self.stride[1])
+        ]
+        count = torch.zeros(image.shape[-2:], device=image.device)
+        total = torch.zeros(())  # B K H W once the first pass has told K
+        for first in range(0, len(corners), self.batch):
+            chunk = corners[first : first + self.batch]
+            windows = torch.cat([image[:, :, top : top + h, left : left + w] for top, left in chunk])
+            probabilities = _probabilities(network, windows)  # chunk*B K h w
+            if first == 0:
+                total = probabilities.new_zeros(len(image), probabilities.shape[1], *image.shape[-2:])
+            for (top, left), part in zip(chunk, probabilities.split(len(image)), strict=True):
+                total[:, :, top : top + h, left : left + w] += part
+                count[top : top + h, left : left + w] += 1
+        return (total / count)[:, :, :height, :width]
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, antialiased resize of B C H W to (height, width); the tensor itself if it has that size."""
+    if image.shape[-2:] == size:
+        return image
+    return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _probabilities(network: Network, image: Tensor) -> Tensor:
+    return network(image).logits.float().softmax(1)
+
+
+def _starts(length: int, window: int, stride: int) -> list[int]:
+    """First pixels of the windows that cover a side; the last window ends with the side."""
+    return [min(start, length - window) for start in range(0, length - window + stride, stride)]

@@ -1,0 +1,54 @@
+"""How good pseudo-labels are, seen with ground truth that training never reads."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from seglab.labels import IGNORE
+
+
+class PseudoLabelQuality(Metric):
+    """Accuracy and coverage of pseudo-labels, by class, since the last reset; summed over processes.
+
+    Args:
+        class_names: K names; the position is the class index.
+    """
+
+    full_state_update = False
+    confusion: Tensor
+    seen: Tensor
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.class_names = tuple(class_names)
+        size = len(self.class_names)
+        self.add_state("confusion", torch.zeros(size, size, dtype=torch.int64), dist_reduce_fx="sum")  # truth, label
+        self.add_state("seen", torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, label: Tensor, selected: Tensor, truth: Tensor) -> None:
+        """Count pseudo-labels B H W int64, of which ``selected`` (bool) are used, against hidden truth B H W uint8."""
+        size, truth = len(self.class_names), truth.long()
+        known = truth != IGNORE
+        cell = torch.where(known & selected, truth * size + label, size * size).flatten()
+        self.confusion += _count(cell, size * size + 1)[:-1].view(size, size)
+        self.seen += _count(torch.where(known, truth, size).flatten(), size + 1)[:-1]
+
+    def compute(self) -> dict[str, float]:
+        """In [0, 1] or NaN: ``accuracy`` of selected pixels, ``coverage`` (share of pixels selected) and both by class.
+
+        ``accuracy/<class>`` is over pixels labelled as the class, ``coverage/<class>`` over pixels that truly are it.
+        """
+        confusion, seen = self.confusion.cpu().double(), self.seen.cpu().double()
+        hit, truth, labelled = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+        scores = {"accuracy": (hit.sum() / truth.sum()).item(), "coverage": (truth.sum() / seen.sum()).item()}
+        for index, name in enumerate(self.class_names):
+            scores[f"accuracy/{name}"] = (hit[index] / labelled[index]).item()
+            scores[f"coverage/{name}"] = (truth[index] / seen[index]).item()
+        return scores
+
+
+def _count(index: Tensor, size: int) -> Tensor:
+    """Occurrences of 0 ... size - 1; unlike bincount it does not wait for the device."""
+    return torch.zeros(size, dtype=torch.int64, device=index.device).scatter_add_(0, index, torch.ones_like(index))

@@ -1,0 +1,145 @@
+"""Label spaces: class names, colours, the ids that files store, and the subsets that papers report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from seglab.types import SeglabError
+
+IGNORE = 255  # the class index that no loss and no metric counts
+UNKNOWN = 254  # what an id outside the label space decodes to; never leaves the decoder
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """A taxonomy and how files on disk store it.
+
+    Attributes:
+        names: class names; the position is the class index.
+        palette: one (R, G, B) per class, 0-255.
+        ids: id stored in a file -> class index. Default: the class index itself.
+        void: ids stored in a file that are known and not trained on.
+        subsets: name of a reported subset (``"mIoU16"``) -> class indices it averages over.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ids: Mapping[int, int] = field(default_factory=dict)
+    void: tuple[int, ...] = (IGNORE,)
+    subsets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.palette):
+            raise SeglabError(
+                f"{len(self.names)} class names but {len(self.palette)} colours: give one colour per class"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise SeglabError(f"class names repeat: {', '.join(self.names)}")
+        if not 0 < len(self.names) < UNKNOWN:
+            raise SeglabError(f"a label space has 1 to {UNKNOWN - 1} classes, this one {len(self.names)}")
+        for stored, index in self.ids.items():
+            if not (0 <= stored <= 255 and 0 <= index < len(self.names)):
+                raise SeglabError(
+                    f"id map {stored} -> {index}: ids are 0 to 255 and class indices 0 to {len(self.names) - 1}"
+                )
+        if both := sorted(set(self.void) & set(self.ids)):
+            raise SeglabError(f"ids {both} are mapped to a class and listed as void: choose one")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def decode(self) -> np.ndarray:
+        """Look-up table (256,) uint8: stored id -> class index, IGNORE for void, UNKNOWN for the rest."""
+        table = np.full(256, UNKNOWN, np.uint8)
+        for stored, index in (self.ids or {i: i for i in range(self.num_classes)}).items():
+            table[stored] = index
+        table[list(self.void)] = IGNORE
+        return table
+
+    @cached_property
+    def encode(self) -> np.ndarray:
+        """Look-up table (256,) uint8: class index -> the lowest stored id; IGNORE stays 255."""
+        table = np.full(256, IGNORE, np.uint8)
+        for stored, index in sorted((self.ids or {i: i for i in range(self.num_classes)}).items(), reverse=True):
+            table[index] = stored
+        return table
+
+    @cached_property
+    def colours(self) -> np.ndarray:
+        """Look-up table (256, 3) uint8: class index -> RGB; ignored pixels are black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: self.num_classes] = self.palette
+        return table
+
+
+def distinct_palette(n: int) -> tuple[tuple[int, int, int], ...]:
+    """The bit-interleaved VOC colour map without its black background entry, for n classes."""
+    colours = []
+    for index in range(1, n + 1):
+        rgb, bits = [0, 0, 0], index
+        for shift in range(7, -1, -1):
+            for channel in range(3):
+                rgb[channel] |= (bits >> channel & 1) << shift
+            bits >>= 3
+        colours.append((rgb[0], rgb[1], rgb[2]))
+    return tuple(colours)
+
+
+def label_space(
+    names: Sequence[str], ids: Mapping[int, str] | None = None, void: Sequence[int] = (IGNORE,)
+) -> LabelSpace:
+    """A label space from a class list and an optional map of stored id to class name.
+
+    Raises:
+        SeglabError: the map names a class that is not in the list, or leaves a class without an id.
+    """
+    known = {name: index for index, name in enumerate(names)}
+    if unknown := sorted(set((ids or {}).values()) - set(known)):
+        raise SeglabError(f"the id map names {', '.join(unknown)}, which the class list {list(names)} lacks")
+    if ids and (missing := [name for name in names if name not in ids.values()]):
+        raise SeglabError(f"the id map gives no id to {', '.join(missing)}")
+    return LabelSpace(
+        names=tuple(names),
+        palette=distinct_palette(len(names)),
+        ids={stored: known[name] for stored, name in (ids or {}).items()},
+        void=tuple(void),
+    )
+
+
+# Cityscapes: 34 labelIds, 19 of them trained; GTA5 and SYNTHIA-like sets store the same ids.
+CITYSCAPES = LabelSpace(
+    names=(
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
+        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+    ),
+    palette=(
+        (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
+        (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0),
+        (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
+    ),
+    ids={
+        7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13, 27: 14,
+        28: 15, 31: 16, 32: 17, 33: 18,
+    },
+    void=(0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 34, 255),  # 34: GTA5's licence plate, -1 as uint8 is 255
+    subsets={
+        "mIoU16": (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18),
+        "mIoU13": (0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18),
+    },
+)  # fmt: skip
+
+# CamVid as the SegNet authors distribute it: class indices 0-10 stored as they are, 11 is void.
+CAMVID = LabelSpace(
+    names=(
+        "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+    ),
+    palette=(
+        (70, 130, 180), (70, 70, 70), (153, 153, 153), (128, 64, 128), (244, 35, 232), (107, 142, 35), (220, 220, 0),
+        (190, 153, 153), (0, 0, 142), (220, 20, 60), (119, 11, 32),
+    ),
+    void=(11, 255),
+)  # fmt: skip

@@ -1,0 +1,168 @@
+"""What every method shares, so that a method's file holds its algorithm alone."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
+from seglab.methods.optim import OptimizerFactory, Schedule, build_optimizer
+from seglab.networks import Network, NetworkFactory
+from seglab.ops.ema import Teacher
+from seglab.ops.losses import Criterion
+from seglab.types import Batch, Sample, SeglabError
+
+
+class Method(LightningModule, ABC):
+    """A training algorithm for semantic segmentation.
+
+    A subclass writes ``losses`` and, when it owns more than the student, ``build``. The arguments here are what a
+    benchmark holds equal between methods; the CLI fills them from the config sections of the same names.
+
+    Args:
+        network: builds a newly initialised network for a number of classes.
+        criterion: loss of labeled images.
+        optimizer: builds the optimiser from parameter groups.
+        schedule: learning rate over steps and parts.
+        evaluation: how a whole image is predicted.
+        num_classes: from the data.
+        class_names: from the data.
+        subsets: from the data: name of a reported mean -> class indices.
+        seed: of the run; with it, network initialisation and every random draw of a step are reproducible.
+    """
+
+    streams: ClassVar[tuple[str, ...]] = ("labeled", "unlabeled")  # what the method reads
+
+    student: Network
+    teacher: Teacher
+
+    def __init__(
+        self,
+        network: NetworkFactory,
+        criterion: Criterion,
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+        evaluation: Inference,
+        num_classes: int,
+        class_names: list[str],
+        subsets: dict[str, list[int]],
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network, self.criterion = network, criterion
+        self.optimizer, self.schedule = optimizer, schedule
+        self.evaluation = evaluation
+        self.num_classes, self.class_names, self.subsets = num_classes, class_names, subsets
+        self.seed = seed
+        self._hidden: Tensor | None = None
+
+    # The algorithm: what a method's file writes.
+
+    def build(self) -> None:
+        """Create the networks. Called once, outside config parsing, under the run's seed."""
+        self.student = self.network(self.num_classes)
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The weighted loss terms of one step; images are float in [0, 1]. Their sum is minimised."""
+
+    def observe(self, label: Tensor, selected: Tensor) -> None:
+        """Compare pseudo-labels of the weak view with hidden ground truth, for the quality curves alone.
+
+        Args:
+            label: B H W class indices of the unlabeled batch, before any mixing.
+            selected: B H W bool, the pixels that the loss trusts.
+        """
+        if self._hidden is not None:
+            self.pseudo_quality.update(label, selected, self._hidden)
+
+    # Networks.
+
+    def configure_model(self) -> None:
+        if hasattr(self, "student"):
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.build()
+        names = ["student", "teacher"] if self.has_teacher else ["student"]
+        self.metrics = nn.ModuleDict({name: SegmentationMetric(self.class_names, self.subsets) for name in names})
+        self.pseudo_quality = PseudoLabelQuality(self.class_names)
+
+    @property
+    def has_teacher(self) -> bool:
+        return "teacher" in self._modules
+
+    def evaluated(self) -> dict[str, nn.Module]:
+        """The networks that validation scores, by name."""
+        return {"student": self.student} | ({"teacher": self.teacher.network} if self.has_teacher else {})
+
+    # One step.
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        for sample in batch.values() if self.trainer.training else [batch]:
+            sample["image"] = sample["image"].float().div_(255)
+            if "mask" in sample:
+                sample["mask"] = sample["mask"].long()
+        return batch
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Dropout and augmentation repeat after a resume without any stored generator state.
+        accumulate = self.trainer.accumulate_grad_batches
+        position = self.trainer.global_step * accumulate + batch_idx % accumulate
+        entropy = [self.seed, position, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if "unlabeled" in batch:
+            self._hidden = batch["unlabeled"].pop("hidden", None)  # type: ignore[typeddict-item]
+        terms = self.losses(batch)
+        total = torch.stack([term.float() for term in terms.values()]).sum()
+        self.log("train/loss", total.detach(), prog_bar=True)
+        if len(terms) > 1:
+            self.log_dict({f"train/loss/{name}": term.detach() for name, term in terms.items()})
+        return total
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        # Here and not in a batch-end hook: those run after the checkpoint callback, which would save a stale teacher.
+        if self.has_teacher:
+            self.teacher.update(self.student, self.trainer.global_step)
+
+    def configure_optimizers(self) -> Any:
+        steps = self.trainer.max_steps
+        if steps < 1:
+            raise SeglabError("trainer.max_steps is not set: schedules are in optimiser steps, so give their number")
+        optimizer, scheduler = build_optimizer(self, self.optimizer, self.schedule, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    # Evaluation: the same in fit, validate and test.
+
+    def validation_step(self, sample: Sample, batch_idx: int) -> None:
+        for name, network in self.evaluated().items():
+            prediction = self.evaluation(network, sample["image"]).argmax(1)
+            self.metrics[name].update(prediction, sample["mask"])  # type: ignore[operator]
+
+    test_step = validation_step
+
+    def predict_step(self, sample: Sample, batch_idx: int) -> Tensor:
+        """Class indices 1 H W uint8 of the student."""
+        return self.evaluation(self.student, sample["image"]).argmax(1).to(torch.uint8)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_scores("val")
+        if self.pseudo_quality.update_called and not self.trainer.sanity_checking:
+            self.log_dict({f"train/pseudo/{k}": v for k, v in self.pseudo_quality.compute().items()})
+            self.pseudo_quality.reset()
+
+    def on_test_epoch_end(self) -> None:
+        self._log_scores("test")
+
+    def _log_scores(self, stage: str) -> None:
+        for name, metric in self.metrics.items():
+            prefix = stage if name == "student" else f"{stage}_{name}"
+            scores = metric.compute()  # type: ignore[operator]
+            self.log_dict({f"{prefix}/{key}": value for key, value in scores.items()})
+            metric.reset()  # type: ignore[operator]

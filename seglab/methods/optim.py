@@ -1,0 +1,76 @@
+"""Parameter groups and the learning-rate schedule, in optimiser steps."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from seglab.networks import Network
+from seglab.types import SeglabError
+
+OptimizerFactory = Callable[[Iterable], Optimizer]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate over steps and over the parts of the network.
+
+    Attributes:
+        power: polynomial decay ``(1 - step / steps) ** power``: 0.9 is DeepLab's, 1 linear, 0 constant.
+        warmup: steps of linear warm-up, 0 for none.
+        warmup_factor: fraction of the learning rate at step 0 of the warm-up.
+        head_factor: multiplies the learning rate of everything outside the encoders.
+        decay_norms: apply weight decay to normalisation weights and biases too.
+    """
+
+    power: float = 0.9
+    warmup: int = 0
+    warmup_factor: float = 1e-6
+    head_factor: float = 1.0
+    decay_norms: bool = False
+
+    def __post_init__(self) -> None:
+        if self.power < 0 or self.warmup < 0 or self.head_factor <= 0 or not 0 <= self.warmup_factor <= 1:
+            raise SeglabError(
+                f"{self}: power and warmup are at least 0, head_factor is positive and warmup_factor in [0, 1]"
+            )
+
+    def factor(self, step: int, steps: int) -> float:
+        """What the learning rate is multiplied with at ``step`` of ``steps``."""
+        decay = max(0.0, 1 - step / steps) ** self.power
+        if step >= self.warmup:
+            return decay
+        return decay * (self.warmup_factor + (1 - self.warmup_factor) * step / self.warmup)
+
+
+def parameter_groups(module: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
+    """Trainable parameters split into encoder and head, with and without weight decay.
+
+    The key ``factor`` of a group multiplies its learning rate.
+    """
+    networks = [part for part in module.modules() if isinstance(part, Network)]
+    encoder = {id(parameter) for network in networks for parameter in network.encoder.parameters()}
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    for parameter in module.parameters():
+        if not parameter.requires_grad:
+            continue
+        head = id(parameter) not in encoder
+        bare = parameter.ndim <= 1 and not schedule.decay_norms  # normalisation weights and all biases are vectors
+        if (head, bare) not in groups:
+            group = {"params": [], "factor": schedule.head_factor if head else 1.0}
+            groups[head, bare] = group | {"weight_decay": 0.0} if bare else group
+        groups[head, bare]["params"].append(parameter)
+    return list(groups.values())
+
+
+def build_optimizer(
+    module: nn.Module, factory: OptimizerFactory, schedule: Schedule, steps: int
+) -> tuple[Optimizer, LambdaLR]:
+    """The optimiser over ``parameter_groups`` and its schedule over ``steps``."""
+    optimizer = factory(parameter_groups(module, schedule))
+    for group in optimizer.param_groups:
+        group["lr"] *= group["factor"]
+    return optimizer, LambdaLR(optimizer, lambda step: schedule.factor(step, steps))

@@ -1,0 +1,16 @@
+"""The baseline that every other method is compared with."""
+
+from torch import Tensor
+
+from seglab.methods.base import Method
+from seglab.types import Batch
+
+
+class Supervised(Method):
+    """Training on the labeled images alone; on a source domain, the source-only baseline."""
+
+    streams = ("labeled",)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        labeled = batch["labeled"]
+        return {"supervised": self.criterion(self.student(labeled["image"]).logits, labeled["mask"])}

@@ -1,0 +1,1 @@
+"""Methods in which a teacher, often a running average of the student, labels unlabeled images."""

@@ -1,0 +1,69 @@
+"""FixMatch: confident predictions on a weak view are the labels of a strong view."""
+
+from typing import Any
+
+from jsonargparse import lazy_instance
+from torch import Tensor
+
+from seglab.methods.base import Method
+from seglab.ops.cutmix import AreaBox, BoxLaw, Pixels, certain, cutmix, partners
+from seglab.ops.ema import Teacher
+from seglab.ops.losses import weighted_cross_entropy
+from seglab.ops.pseudo import pixel_threshold, pseudo_label
+from seglab.ops.strong import StrongView
+from seglab.types import Batch
+
+
+class FixMatch(Method):
+    """FixMatch (Sohn et al., NeurIPS 2020) for segmentation, as UniMatch V2 (Yang et al., TPAMI 2025) sets it up.
+
+    An EMA teacher labels the weak view of an unlabeled image; pixels above a threshold supervise the student on a
+    strong view, into which CutMix pastes a box of another image.
+
+    Deviations: Sohn et al. label with the student itself, which is ``decay: 0`` here (a copy in evaluation mode;
+    UniMatch V1 labels in training mode). The code of UniMatch halves the sum of both losses; here it is the paper's
+    ``supervised + weight x consistency``, so with SGD its learning rates are halved. Its CutMix partner could be
+    another crop of the same image; here it is the neighbour in the batch, and a labeled image at batch size 1.
+
+    Args:
+        threshold: confidence from which a pixel is trusted, in [0, 1].
+        weight: of the consistency term.
+        decay: share of the old teacher kept per step; 0: the student itself.
+        strong: photometric perturbation of the student's view.
+        boxes: law of the CutMix boxes.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.95,
+        weight: float = 1.0,
+        decay: float = 0.996,
+        strong: StrongView = StrongView(),
+        boxes: BoxLaw = lazy_instance(AreaBox),
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        self.threshold, self.weight, self.decay = threshold, weight, decay
+        self.strong, self.boxes = strong, boxes
+
+    def build(self) -> None:
+        super().build()
+        self.teacher = Teacher(self.student, self.decay)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+
+        label, confidence = pseudo_label(self.teacher(unlabeled["image"]).logits)
+        trusted = pixel_threshold(confidence, self.threshold)
+        self.observe(label, trusted > 0)
+
+        strong = Pixels(self.strong(unlabeled["image"]), label, trusted, unlabeled["valid"])
+        truth = certain(labeled["image"], labeled["mask"], labeled["valid"])
+        mixed = cutmix(self.boxes, partners(strong, truth), strong)
+
+        out_l, out_s = self.student.split(labeled["image"], mixed.image)
+        consistency = weighted_cross_entropy(out_s.logits, mixed.label, mixed.weight, mixed.valid)
+        return {
+            "supervised": self.criterion(out_l.logits, labeled["mask"]),
+            "consistency": self.weight * consistency,
+        }

@@ -1,0 +1,89 @@
+"""DeepLab v2, the network of most of the domain-adaptation literature."""
+
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from seglab.networks.base import Network
+from seglab.networks.encoders import find_encoder, pixel_statistics, timm_name
+from seglab.networks.weights import load_encoder_weights
+from seglab.types import Output, SeglabError
+
+
+class DeepLabV2(Network):
+    """DeepLab v2 (Chen et al., TPAMI 2017): a dilated encoder at stride 8 and the ASPP-L head, no decoder.
+
+    ``features`` are the encoder's last stage (2048 channels for a ResNet-101). Differences from the
+    original's ResNet: timm's max pooling rounds sizes down instead of up, and the first block of layers 3 and 4 has
+    the dilation of the layer before.
+
+    Args:
+        num_classes: classes to tell apart, K.
+        encoder: name of a timm model that can be dilated to stride 8.
+        weights: of the encoder: ``imagenet`` (from the local cache or the Hugging Face hub), ``none``, or the path of
+            a state dict.
+        rates: dilations of the parallel 3x3 convolutions that the head sums. (6, 12, 18, 24) as published; DACS and
+            the methods that start from its code in effect use (6, 12).
+        aux: a second head on the last stage but one (layer 3 of a ResNet), its logits B K H W in ``aux["layer3"]``, as
+            AdvEnt trains it.
+
+    Raises:
+        SeglabError: an encoder that is unknown or cannot be dilated, no rates, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        encoder: str = "resnet101.tv_in1k",
+        weights: str = "imagenet",
+        rates: tuple[int, ...] = (6, 12, 18, 24),
+        aux: bool = False,
+    ) -> None:
+        if not rates or min(rates) < 1:
+            raise SeglabError(f"rates {list(rates)}: give one positive dilation or more, such as [6, 12, 18, 24]")
+        name = find_encoder(f"tu-{encoder.removeprefix('tu-')}")
+        backbone = dilated_encoder(timm_name(name))
+        super().__init__(*pixel_statistics(name), multiple=8)
+        self.encoder = backbone
+        layer3, layer4 = backbone.feature_info.channels()
+        self.head = ASPPL(layer4, num_classes, rates)
+        self.aux_head = ASPPL(layer3, num_classes, rates) if aux else None
+        self.feature_channels = layer4
+        load_encoder_weights(self.encoder, weights, name)
+
+    def forward(self, image: Tensor) -> Output:
+        layer3, layer4 = self.encoder(self.prepare(image))  # B D h w
+        aux = {"layer3": self.restore(self.aux_head(layer3), image)} if self.aux_head else {}
+        return Output(self.restore(self.head(layer4), image), layer4, aux)
+
+
+class ASPPL(nn.Module):
+    """The sum of parallel dilated 3x3 convolutions, each straight to the classes: B D h w -> B K h w (section 3.2)."""
+
+    def __init__(self, channels: int, num_classes: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(channels, num_classes, 3, padding=rate, dilation=rate) for rate in rates
+        )
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.01) if parameter.ndim > 1 else nn.init.zeros_(parameter)
+
+    def forward(self, features: Tensor) -> Tensor:
+        first, *others = self.branches
+        logits: Tensor = first(features)
+        for branch in others:
+            logits = logits + branch(features)
+        return logits
+
+
+def dilated_encoder(name: str) -> Any:
+    """The last two stages of a timm model, both at stride 8; raises SeglabError where timm cannot do that."""
+    try:
+        encoder = timm.create_model(name, features_only=True, output_stride=8, out_indices=(-2, -1))
+    except (TypeError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
+        reason = str(error) or "not supported"
+        raise SeglabError(f"encoder {name!r} cannot be dilated to output stride 8: {reason}") from error
+    if (strides := encoder.feature_info.reduction()) != [8, 8]:
+        raise SeglabError(f"encoder {name!r} ignores output stride 8: its last stages have {strides}")
+    return encoder

@@ -1,0 +1,89 @@
+"""Encoders by name: those of segmentation-models-pytorch (smp) and, behind ``tu-``, those of timm."""
+
+import difflib
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from torch import nn
+
+from seglab.types import SeglabError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# smp keeps the pixel statistics of its own encoders beside the weights, out of reach without a network. These are the
+# ones that were not trained with the ImageNet statistics.
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+DPN = ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3)
+OTHER_STATISTICS = {
+    "inceptionresnetv2": HALF,
+    "inceptionv4": HALF,
+    "xception": HALF,
+    "timm-tf_efficientnet_lite": HALF,
+    "dpn": DPN,
+}
+
+
+def find_encoder(name: str) -> str:
+    """The name as smp wants it: its own encoders as they are, timm's with the prefix ``tu-``.
+
+    Raises:
+        SeglabError: neither library has it, or timm not this tag (``resnet101.tv_in1k``) of it.
+    """
+    if name in smp.encoders.encoders:
+        return name
+    if timm.is_model(name.removeprefix("tu-")):
+        check_tag(name.removeprefix("tu-"))
+        return name if name.startswith("tu-") else f"tu-{name}"
+    known = list(dict.fromkeys([*smp.encoders.encoders, *timm.list_models()]))
+    raise SeglabError(
+        f"encoder {name!r} is unknown{near(name.removeprefix('tu-'), known)}. List all: "
+        "`python -c 'import timm; print(timm.list_models())'` and "
+        "`python -c 'import segmentation_models_pytorch as smp; print(smp.encoders.get_encoder_names())'`"
+    )
+
+
+def check_tag(name: str) -> None:
+    """Raise SeglabError if timm has the model but no weights of this tag."""
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        model = name.partition(".")[0]
+        tags = ", ".join(timm.list_pretrained(f"{model}.*"))
+        raise SeglabError(f"encoder {name!r}: timm has no weights of that tag; of {model!r} it has {tags}") from error
+
+
+def timm_name(encoder: str) -> str:
+    """The name in timm of an encoder found by ``find_encoder``, empty for smp's own encoders."""
+    return encoder.removeprefix("tu-") if encoder.startswith("tu-") else ""
+
+
+def pixel_statistics(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std, each of 3 in [0, 1], that an encoder found by ``find_encoder`` was trained with."""
+    if name := timm_name(encoder):
+        cfg = timm.get_pretrained_cfg(name)
+        return (tuple(cfg.mean), tuple(cfg.std)) if cfg else (IMAGENET_MEAN, IMAGENET_STD)
+    for prefix, statistics in OTHER_STATISTICS.items():
+        if encoder.startswith(prefix):
+            return statistics
+    return IMAGENET_MEAN, IMAGENET_STD
+
+
+def near(name: str, known: list[str]) -> str:
+    """The part of a message that suggests names like the wrong one; empty when there is none."""
+    matches = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    return f"; close ones are {', '.join(matches)}" if matches else ""
+
+
+def classifier_skeleton(name: str) -> nn.Module:
+    """timm's whole classification model without storage, for its names and shapes."""
+    try:
+        with torch.device("meta"):
+            return timm.create_model(name)
+    except (RuntimeError, NotImplementedError):  # a constructor that computes with tensor values
+        return timm.create_model(name)
+
+
+def timm_classifier(name: str, state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """State dict of timm's classification model from a published file, which may still have to be converted by timm."""
+    return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}).state_dict()

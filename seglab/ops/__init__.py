@@ -1,0 +1,1 @@
+"""The pieces that papers share: pure tensor functions and tiny modules, without Lightning."""

@@ -1,0 +1,68 @@
+"""Colour operations on float images B 3 H W in [0, 1], each image with its own factor (B,).
+
+The adjustments are torchvision's (``transforms.v2.functional.adjust_*``), without a loop over images.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def grayscale(image: Tensor) -> Tensor:
+    """B 1 H W: the ITU-R 601 luma of an image."""
+    red, green, blue = image.unbind(1)
+    return (0.2989 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
+
+
+def adjust_brightness(image: Tensor, factor: Tensor) -> Tensor:
+    """From black (factor 0) through the image (1) to brighter."""
+    return (image * per_image(factor)).clamp(0.0, 1.0)
+
+
+def adjust_contrast(image: Tensor, factor: Tensor) -> Tensor:
+    """From the image's mean gray (factor 0) through the image (1) to more contrast."""
+    mean = grayscale(image).mean(dim=(1, 2, 3), keepdim=True)
+    return torch.lerp(mean, image, per_image(factor)).clamp(0.0, 1.0)
+
+
+def adjust_saturation(image: Tensor, factor: Tensor) -> Tensor:
+    """From gray (factor 0) through the image (1) to stronger colours."""
+    return torch.lerp(grayscale(image), image, per_image(factor)).clamp(0.0, 1.0)
+
+
+def adjust_hue(image: Tensor, factor: Tensor) -> Tensor:
+    """Turn the hue by ``factor`` of the colour circle, in [-0.5, 0.5].
+
+    With hue h in sextants, value v and chroma c, a channel is v - c max(0, min(k, 4 - k, 1)), where
+    k = (n + h) mod 6 and n = 5, 3, 1 for red, green, blue.
+    """
+    red, green, blue = image.unbind(1)
+    value = image.amax(1)
+    chroma = value - image.amin(1)
+    divisor = torch.where(chroma > 0, chroma, 1.0)  # gray has no hue, any will do
+    sextant = torch.where(
+        value == red,
+        (green - blue) / divisor,
+        torch.where(value == green, 2.0 + (blue - red) / divisor, 4.0 + (red - green) / divisor),
+    )
+    offset = torch.arange(5, 0, -2, device=image.device).view(1, 3, 1, 1)
+    k = ((sextant.unsqueeze(1) + 6.0 * per_image(factor)) + offset) % 6.0  # B 3 H W
+    return value.unsqueeze(1) - chroma.unsqueeze(1) * torch.minimum(k, 4.0 - k).clamp(0.0, 1.0)
+
+
+def gaussian_blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
+    """Separable Gaussian of standard deviation ``sigma`` (B,) pixels, cut at ``radius``; borders are replicated."""
+    batch, channels, height, width = image.shape
+    distance = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
+    kernel = torch.exp(-0.5 * (distance / sigma.unsqueeze(1)) ** 2)  # B 2r+1
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)  # 3B 2r+1
+    planes = F.pad(image, (radius, radius, radius, radius), mode="replicate").flatten(0, 1).unsqueeze(0)  # 1 3B . .
+    with torch.autocast(image.device.type, enabled=False):
+        planes = F.conv2d(planes, kernel[:, None, :, None], groups=batch * channels)
+        planes = F.conv2d(planes, kernel[:, None, None, :], groups=batch * channels)
+    return planes.view(batch, channels, height, width)
+
+
+def per_image(value: Tensor) -> Tensor:
+    """(B,) as B 1 1 1."""
+    return value.view(-1, 1, 1, 1)

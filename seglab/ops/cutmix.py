@@ -1,0 +1,162 @@
+"""CutMix: laws that draw boxes, and the paste that moves pixels with their labels."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seglab.ops.check import check
+
+CANDIDATES = 256  # boxes drawn at once where the papers draw until one fits
+
+
+class BoxLaw(ABC):
+    """How the boxes of CutMix are drawn."""
+
+    @abstractmethod
+    def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
+        """Masks B H W bool; True where another image is pasted."""
+
+
+@dataclass(frozen=True)
+class AreaBox(BoxLaw):
+    """One box of random area and aspect ratio (FixMatch and UniMatch for segmentation).
+
+    The area keeps; ratio and position are redrawn until the box fits. Here the first of 256 draws that fits is taken,
+    on the device. That none fits has a probability below 1e-7 at the largest default area; the box is then clipped.
+
+    Attributes:
+        low: smallest area, as a share of the image.
+        high: largest area.
+        ratio: height / width is drawn from [ratio, 1 / ratio].
+        probability: share of images that get a box.
+    """
+
+    low: float = 0.02
+    high: float = 0.4
+    ratio: float = 0.3
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_areas(self, self.low, self.high, self.probability)
+        check(0.0 < self.ratio <= 1.0, "AreaBox.ratio", self.ratio, "give a number in (0, 1]")
+
+    def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
+        area = _uniform((batch, 1), self.low, self.high, device) * (height * width)
+        ratio = _uniform((batch, CANDIDATES), self.ratio, 1.0 / self.ratio, device)
+        box_h, box_w = (area * ratio).sqrt().floor(), (area / ratio).sqrt().floor()  # B candidates
+        top = torch.randint(height, ratio.shape, device=device)
+        left = torch.randint(width, ratio.shape, device=device)
+        fits = (top + box_h <= height) & (left + box_w <= width)
+        first = fits.int().argmax(1, keepdim=True)
+        top, left, box_h, box_w = (side.gather(1, first) for side in (top, left, box_h, box_w))  # B 1
+        mask = _inside(top, left, box_h, box_w, height, width).squeeze(1)
+        return mask & _chosen(batch, self.probability, device)
+
+
+@dataclass(frozen=True)
+class FixedAreaBox(BoxLaw):
+    """Boxes whose area is drawn first and then split into height and width (French et al., BMVC 2020).
+
+    With area share p and u ~ U(0, 1): height p^u, width p / height, both times sqrt(1 / boxes), rounded to pixels, at
+    a uniform position inside the image. Overlapping boxes toggle.
+
+    Attributes:
+        boxes: boxes per image.
+        low: smallest area share p.
+        high: largest area share p.
+        probability: share of images that get boxes.
+    """
+
+    boxes: int = 1
+    low: float = 0.5
+    high: float = 0.5
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_areas(self, self.low, self.high, self.probability)
+        check(self.boxes >= 1, "FixedAreaBox.boxes", self.boxes, "give 1 or more")
+
+    def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
+        shape = (batch, self.boxes)
+        area = _uniform(shape, self.low, self.high, device)
+        tall = area ** torch.rand(shape, device=device)
+        shrink = self.boxes**-0.5
+        box_h = (tall * (shrink * height)).round()
+        box_w = (area / tall * (shrink * width)).round()
+        top = (torch.rand(shape, device=device) * (height - box_h + 1)).floor()
+        left = (torch.rand(shape, device=device) * (width - box_w + 1)).floor()
+        mask = _inside(top, left, box_h, box_w, height, width).sum(1) % 2 == 1
+        return mask & _chosen(batch, self.probability, device)
+
+
+class Pixels(NamedTuple):
+    """What mixing moves together: images and what is known about each of their pixels."""
+
+    image: Tensor  # B 3 H W
+    label: Tensor  # B H W int64, or B K H W class probabilities
+    weight: Tensor  # B H W float32, how far the label is trusted
+    valid: Tensor  # B H W bool, False on padding
+
+
+def certain(image: Tensor, label: Tensor, valid: Tensor) -> Pixels:
+    """Pixels whose labels all weigh 1, such as ground truth."""
+    return Pixels(image, label, torch.ones_like(valid, dtype=torch.float32), valid)
+
+
+def paste(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """``new`` where the mask B H W is True, else ``old``; both B H W or B C H W."""
+    return torch.where(mask if new.ndim == mask.ndim else mask.unsqueeze(1), new, old)
+
+
+def partners(unlabeled: Pixels, labeled: Pixels) -> Pixels:
+    """Where pasted pixels come from: the neighbour in the batch, or a labeled image when the batch is a single image.
+
+    The batch is rolled by one: with two images or more nobody is its own partner, as the middle of a flip would be.
+    The labeled image is resized if its size is another.
+    """
+    if len(unlabeled.image) > 1:
+        return Pixels(*(x.roll(1, 0) for x in unlabeled))
+    one = Pixels(*(x[:1] for x in labeled))
+    size = unlabeled.image.shape[-2:]
+    return one if one.image.shape[-2:] == size else Pixels(*(_resize(x, size) for x in one))
+
+
+def cutmix(law: BoxLaw, new: Pixels, old: Pixels) -> Pixels:
+    """``old`` with boxes of ``new``: image, label, weight and validity alike."""
+    batch, _, height, width = old.image.shape
+    mask = law(batch, height, width, old.image.device)
+    return Pixels(*(paste(mask, theirs, ours) for theirs, ours in zip(new, old, strict=True)))
+
+
+def _resize(x: Tensor, size: torch.Size) -> Tensor:
+    """Images and probabilities B C H W bilinear, maps B H W nearest."""
+    if x.ndim == 4:
+        return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(x.unsqueeze(1).float(), size, mode="nearest-exact").squeeze(1).to(x.dtype)
+
+
+def _uniform(shape: tuple[int, ...], low: float, high: float, device: torch.device) -> Tensor:
+    return torch.empty(shape, device=device).uniform_(low, high)
+
+
+def _chosen(batch: int, probability: float, device: torch.device) -> Tensor:
+    return torch.rand((batch, 1, 1), device=device) < probability
+
+
+def _inside(top: Tensor, left: Tensor, box_h: Tensor, box_w: Tensor, height: int, width: int) -> Tensor:
+    """Boxes given as B n -> bool B n H W."""
+    row = torch.arange(height, device=top.device) - top.unsqueeze(-1)  # B n H
+    column = torch.arange(width, device=top.device) - left.unsqueeze(-1)  # B n W
+    in_rows = (row >= 0) & (row < box_h.unsqueeze(-1))
+    in_columns = (column >= 0) & (column < box_w.unsqueeze(-1))
+    return in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)
+
+
+def _check_areas(law: BoxLaw, low: float, high: float, probability: float) -> None:
+    name = type(law).__name__
+    check(0.0 < low <= high <= 1.0, f"{name}.low, {name}.high", (low, high), "give area shares, 0 < low <= high <= 1")
+    check(0.0 <= probability <= 1.0, f"{name}.probability", probability, "give a probability in [0, 1]")

@@ -1,0 +1,104 @@
+"""The mean teacher: a network whose weights are a running average of the student's."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from seglab.ops.check import check
+from seglab.types import Output
+
+
+class Teacher(nn.Module):
+    """Exponential moving average of a student (Tarvainen and Valpola, NeurIPS 2017).
+
+    It never learns and stays in evaluation mode while the module around it trains.
+
+    Args:
+        student: the network to copy and follow.
+        decay: share of the old teacher kept at each update, in [0, 1].
+        warmup: keep min(1 - 1 / (step + 1), decay) instead, so that step 0 copies the student.
+        average_buffers: average floating-point buffers (BatchNorm statistics) too. Otherwise they are copied from the
+            student. Integer buffers are always copied.
+        batch_statistics: while training, let the teacher's BatchNorm normalise with its own batch (DACS, DAFormer);
+            dropout and stochastic depth stay off.
+
+    Raises:
+        SeglabError: ``decay`` is outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        decay: float = 0.999,
+        warmup: bool = True,
+        average_buffers: bool = False,
+        batch_statistics: bool = False,
+    ) -> None:
+        super().__init__()
+        check(0.0 <= decay <= 1.0, "the teacher's decay", decay, "give a number in [0, 1], for example 0.999")
+        self.decay = decay
+        self.warmup = warmup
+        self.average_buffers = average_buffers
+        self.batch_statistics = batch_statistics
+        self.network = deepcopy(student).requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.network.eval()
+        if mode and self.batch_statistics:
+            for module in self.network.modules():
+                if isinstance(module, _BatchNorm):
+                    module.train()
+        return self
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Output:
+        return self.network(image)
+
+    @torch.no_grad()
+    def split(self, *images: Tensor) -> tuple[Output, ...]:
+        """Several batches in one forward, as ``Network.split``."""
+        return self.network.split(*images)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, step: int) -> None:
+        """Move towards the student. Call it once per optimiser step; ``step`` counts those from 0."""
+        decay = min(1.0 - 1.0 / (step + 1), self.decay) if self.warmup else self.decay
+        averaged: list[tuple[Tensor, Tensor]] = list(zip(self.network.parameters(), student.parameters(), strict=True))
+        copied: list[tuple[Tensor, Tensor]] = []
+        for pair in zip(self.network.buffers(), student.buffers(), strict=True):
+            (averaged if self.average_buffers and pair[0].is_floating_point() else copied).append(pair)
+
+        for ours, theirs in _fused(averaged):
+            torch._foreach_lerp_(ours, theirs, 1.0 - decay)
+        for ours, theirs in _fused(copied):
+            torch._foreach_copy_(ours, theirs)
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[nn.Module]:
+    """Evaluation mode inside the block; afterwards every submodule has its own earlier mode again."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield module
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def _fused(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """Pairs as two lists per dtype and device, for which a foreach operation is a handful of kernels."""
+    groups: dict[tuple[torch.dtype, torch.device], tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
+    for ours, theirs in pairs:
+        group = groups[ours.dtype, ours.device]
+        group[0].append(ours)
+        group[1].append(theirs)
+    return list(groups.values())

@@ -1,0 +1,92 @@
+"""Losses, in float32 whatever the precision of the network."""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seglab.labels import IGNORE
+from seglab.ops.check import check
+
+
+class Criterion(nn.Module, ABC):
+    """A supervised loss. Pixels labelled 255 do not count; with no other pixel the loss is 0, not NaN."""
+
+    @abstractmethod
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss (scalar) of logits B K H W against classes B H W int64."""
+
+
+class CrossEntropy(Criterion):
+    """Cross-entropy, mean over the labelled pixels.
+
+    Args:
+        label_smoothing: share of the target spread over all classes, in [0, 1].
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        check(0.0 <= label_smoothing <= 1.0, "CrossEntropy.label_smoothing", label_smoothing, "give a share in [0, 1]")
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        loss = pixel_cross_entropy(logits, target, self.label_smoothing)
+        return pixel_mean(loss, target != IGNORE)
+
+
+class OhemCrossEntropy(Criterion):
+    """Cross-entropy of the hard pixels only: online hard example mining, as CPS, U2PL and UniMatch use it.
+
+    A pixel is hard when its true class has a probability of at most ``threshold``. With fewer hard pixels than
+    ``min_kept``, the ``min_kept`` hardest count; with fewer labelled pixels than that, all of them.
+
+    Args:
+        threshold: probability of the true class, in [0, 1].
+        min_kept: pixels of the batch of one process.
+    """
+
+    def __init__(self, threshold: float = 0.7, min_kept: int = 100_000) -> None:
+        super().__init__()
+        check(0.0 <= threshold <= 1.0, "OhemCrossEntropy.threshold", threshold, "give a probability in [0, 1]")
+        check(min_kept >= 1, "OhemCrossEntropy.min_kept", min_kept, "give 1 or more pixels")
+        self.threshold = threshold
+        self.min_kept = min_kept
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        loss = pixel_cross_entropy(logits, target)
+        labelled = target != IGNORE
+        probability = torch.exp(-loss.detach())  # of the true class; 1 on ignored pixels, which sorts them last
+        rank = min(self.min_kept, probability.numel())
+        threshold = probability.flatten().sort().values[rank - 1].clamp(min=self.threshold)
+        too_few = labelled.sum() < self.min_kept  # a tensor: branching on it in Python would wait for the device
+        return pixel_mean(loss, labelled & (too_few | (probability <= threshold)))
+
+
+def pixel_cross_entropy(logits: Tensor, label: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy B H W of logits B K H W against classes B H W; 0 where the class is 255."""
+    return F.cross_entropy(
+        logits.float(), label, ignore_index=IGNORE, reduction="none", label_smoothing=label_smoothing
+    )
+
+
+def weighted_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, normaliser: Tensor) -> Tensor:
+    """Mean of weight x cross-entropy over the pixels where ``normaliser`` (bool B H W) is True.
+
+    A pixel of weight 0 or of label 255 adds nothing and is still counted. FixMatch passes the pixels that are not
+    padding, so its unlabeled loss grows with confidence; DACS passes all pixels, PS-MT the confident ones.
+    """
+    return pixel_mean(weight * pixel_cross_entropy(logits, label), normaliser)
+
+
+def pixel_mean(value: Tensor, mask: Tensor) -> Tensor:
+    """Mean of B H W over the pixels where the mask is True; 0, with a gradient of 0, where it is True nowhere."""
+    return torch.where(mask, value, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def squared_distance(p: Tensor, q: Tensor) -> Tensor:
+    """Squared distance of two probability maps B K H W, summed over classes: B H W.
+
+    Its mean is the loss of CutMix-Seg (French et al., BMVC 2020); divided by K, that of Mean Teacher.
+    """
+    return (p.float() - q.float()).square().sum(1)

@@ -1,0 +1,38 @@
+"""Pseudo-labels and the rules that weight their pixels."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class PseudoLabel(NamedTuple):
+    """The most probable class of each pixel and its probability."""
+
+    label: Tensor  # B H W int64
+    confidence: Tensor  # B H W float32
+
+
+@torch.no_grad()
+def pseudo_label(logits: Tensor) -> PseudoLabel:
+    """Pseudo-label of logits B K H W, from a float32 softmax."""
+    confidence, label = logits.float().softmax(1).max(1)
+    return PseudoLabel(label, confidence)
+
+
+def pixel_threshold(confidence: Tensor, threshold: float) -> Tensor:
+    """1.0 on the pixels with confidence >= threshold, else 0.0; B H W (FixMatch, Sohn et al., NeurIPS 2020)."""
+    return (confidence >= threshold).float()
+
+
+def image_ratio(confidence: Tensor, threshold: float) -> Tensor:
+    """On all pixels of an image, the share of its confident ones; B H W (ReCo, Liu et al., ICLR 2022)."""
+    return pixel_threshold(confidence, threshold).mean((1, 2), keepdim=True) * torch.ones_like(confidence)
+
+
+def batch_ratio(confidence: Tensor, threshold: float) -> Tensor:
+    """On all pixels, the share of confident pixels in the whole batch; B H W.
+
+    DACS (Tranheden et al., WACV 2021) and its followers; CutMix-Seg (French et al., BMVC 2020).
+    """
+    return pixel_threshold(confidence, threshold).mean() * torch.ones_like(confidence)

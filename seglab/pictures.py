@@ -1,0 +1,78 @@
+"""Pictures for people: masks over images, sheets of thumbnails, and image files that are whole or absent."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+GAP = 4  # pixels between the cells of a sheet
+LINE = 18  # height of a caption
+
+
+def overlay(image: np.ndarray, classes: np.ndarray, colours: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """Colours of classes over an image; H W 3 uint8.
+
+    Args:
+        image: H W 3 uint8.
+        classes: H W uint8 class indices.
+        colours: 256 3 uint8, the RGB of each index (``LabelSpace.colours``, where ignored pixels are black).
+        alpha: weight of the colours: 0 shows the image, 1 the classes.
+    """
+    blend = (1.0 - alpha) * image.astype(np.float32) + alpha * colours[classes].astype(np.float32)
+    return blend.round().astype(np.uint8)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write H W or H W 3 uint8 in the format of the ending; a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{os.getpid()}_{path.name}")
+    try:
+        Image.fromarray(image).save(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    path: Path,
+    captions: Sequence[str] = (),
+    width: int = 320,
+) -> None:
+    """Write a grid of pictures, each scaled to one width.
+
+    Args:
+        rows: pictures H W or H W 3 uint8; the rows may differ in height.
+        titles: one heading per column.
+        path: image file to write.
+        captions: one line above each row, for example the file's name; may be left out.
+        width: width of a column in pixels.
+    """
+    cells = [[_thumbnail(picture, width) for picture in row] for row in rows]
+    heights = [max(cell.height for cell in row) for row in cells]
+    line = LINE if captions else 0
+    sheet_width = GAP + len(titles) * (width + GAP)
+    sheet_height = GAP + LINE + sum(height + line + GAP for height in heights)
+    sheet = Image.new("RGB", (sheet_width, sheet_height), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=12)
+
+    for column, title in enumerate(titles):
+        draw.text((GAP + column * (width + GAP), GAP), title, "black", font)
+    top = GAP + LINE
+    for index, (row, height) in enumerate(zip(cells, heights, strict=True)):
+        if captions:
+            draw.text((GAP, top), captions[index], "black", font)
+            top += line
+        for column, cell in enumerate(row):
+            sheet.paste(cell, (GAP + column * (width + GAP), top))
+        top += height + GAP
+    write_image(path, np.asarray(sheet))
+
+
+def _thumbnail(picture: np.ndarray, width: int) -> Image.Image:
+    height = max(round(picture.shape[0] * width / picture.shape[1]), 1)
+    return Image.fromarray(picture).convert("RGB").resize((width, height))

@@ -1,0 +1,124 @@
+"""Where a run lives and how it is found again: ``runs/<benchmark>/<method>/s<seed>-<time>/``."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seglab.types import SeglabError
+
+CONFIG = "config.yaml"
+METRICS = "metrics.csv"
+SUMMARY = "summary.json"
+LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
+
+# Keys that say where and how a run is executed, not what it computes: they may differ when it is resumed.
+PLACE = (
+    *("ckpt_path", "weights_only", "runs", "run_dir", "checkpoint_every"),
+    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_time"),
+    *("trainer.logger", "trainer.enable_progress_bar", "trainer.profiler"),
+)
+PLACE_DATA = ("root", "workers")  # of any data set in the data section
+
+
+def create(folder: Path) -> Path:
+    """Create the folder of a new run.
+
+    Raises:
+        SeglabError: it exists and holds a run, or it cannot be written.
+    """
+    if (folder / CONFIG).exists():
+        raise SeglabError(
+            f"{folder} already holds a run: continue it with `seglab fit {folder}` or choose another --run_dir"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SeglabError(f"cannot write run directory {folder} ({error.strerror}): choose another --runs") from error
+    return folder
+
+
+def new_id(parent: Path, seed: int) -> str:
+    """``s<seed>-<time>``, with a counter where two runs start in one second."""
+    stem = f"s{seed}-{datetime.now():%Y%m%d-%H%M%S}"
+    taken = [path.name for path in parent.glob(f"{stem}*")] if parent.is_dir() else []
+    return f"{stem}-{len(taken) + 1}" if taken else stem
+
+
+def find_last(parent: Path, seed: int, config: dict[str, Any]) -> Path | None:
+    """The newest run of this seed below ``parent`` whose config is the same and that has a checkpoint.
+
+    Raises:
+        SeglabError: runs of this seed have checkpoints but none has this config; names the keys that differ.
+    """
+    found = [folder for folder in parent.glob(f"s{seed}-*") if (folder / LAST).is_file()]
+    found.sort(key=lambda folder: (folder / LAST).stat().st_mtime, reverse=True)
+    for folder in found:
+        if not differences(read_config(folder), config):
+            return folder
+    if found:
+        raise SeglabError(
+            f"no run of this configuration to resume. The newest of seed {seed}, {found[0]}, differs in\n"
+            f"{_listed(differences(read_config(found[0]), config))}\n"
+            f"To continue it all the same: seglab fit {found[0]} --KEY VALUE ...; to start anew, leave --ckpt_path out"
+        )
+    return None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config of a run.
+
+    Raises:
+        SeglabError: the folder is not a run directory.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise SeglabError(f"{folder} is not a run directory: it has no {CONFIG}")
+    return yaml.safe_load(path.read_text())
+
+
+def update_config(folder: Path, text: str) -> None:
+    """Make ``text`` the config of a run that continues; a config that computes something else is kept beside it."""
+    changed = differences(read_config(folder), yaml.safe_load(text))
+    if not changed:
+        return
+    kept = folder / f"config-until-{datetime.now():%Y%m%d-%H%M%S}.yaml"
+    (folder / CONFIG).rename(kept)
+    (folder / CONFIG).write_text(text)
+    news = f"the run goes on with another config; the old one is {kept.name}"
+    print(f"seglab: note: {news}\n{_listed(changed)}", file=sys.stderr)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys that differ in what is computed -> (old, new); keys that only say where it runs are left out."""
+    before, after = flatten(old), flatten(new)
+    return {
+        key: (before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not _says_where(key)
+    }
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested config as dotted keys; lists are values."""
+    if not isinstance(config, dict):
+        return {prefix: config}
+    return {
+        key: value
+        for name, part in config.items()
+        for key, value in flatten(part, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
+
+
+def _says_where(key: str) -> bool:
+    section, last = key.partition(".")[0], key.rpartition(".")[2]
+    return (section == "data" and last in PLACE_DATA) or any(key == p or key.startswith(f"{p}.") for p in PLACE)
+
+
+def _listed(changed: dict[str, tuple[Any, Any]]) -> str:
+    return "\n".join(f"  {key}: {old} -> {new}" for key, (old, new) in changed.items())

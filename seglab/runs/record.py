@@ -1,0 +1,212 @@
+"""What a run writes about itself: metrics.csv, summary.json, one line per validation, a progress bar."""
+
+import json
+import math
+import platform
+import resource
+import subprocess
+import sys
+import time
+from csv import DictReader
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.loggers.csv_logs import _ExperimentWriter
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+
+from seglab.runs.directory import METRICS, SUMMARY
+
+MONITOR = "val/mIoU"  # higher is better; decides which checkpoint is the best one
+PACKAGES = ("torch", "lightning", "torchmetrics", "timm", "segmentation-models-pytorch", "albumentations", "numpy")
+
+
+class MetricsLogger(CSVLogger):
+    """``metrics.csv`` of a run directory; a resumed run appends to it where Lightning's logger would delete it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder.parent, name=folder.name, version="", flush_logs_every_n_steps=1)
+        self.folder = folder
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            self._experiment = _AppendingWriter(str(self.folder))
+        return self._experiment
+
+    @rank_zero_only
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """config.yaml has them."""
+
+    @rank_zero_only
+    def keep_before(self, step: int) -> None:
+        """Drop rows of ``step`` and later: a resumed run writes them again."""
+        path = self.folder / METRICS
+        if not path.is_file():
+            return
+        writer = self.experiment
+        with path.open(newline="") as file:
+            rows = [row for row in DictReader(file) if int(row["step"]) < step]
+        path.unlink()
+        writer.metrics, buffered = rows, writer.metrics
+        if rows:
+            writer.save()
+        writer.metrics = buffered
+
+
+class _AppendingWriter(_ExperimentWriter):
+    def _check_log_dir_exists(self) -> None:
+        path = Path(self.metrics_file_path)
+        if path.is_file():
+            with path.open(newline="") as file:
+                self.metrics_keys = list(DictReader(file).fieldnames or [])
+
+
+class RunRecord(Callback):
+    """Keeps ``summary.json`` up to date: status, final scores of last and best, cost, code and package versions.
+
+    Args:
+        folder: run directory.
+        identity: benchmark, method, seed and whatever else the launcher knows; copied into the summary.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = folder, identity
+        self.scores: dict[str, dict[str, Any]] = {"last": {}, "best": {}}
+        self.train_seconds = self.wall_seconds = 0.0  # over all sessions of the run
+        self.images = 0
+        self.status = "running"
+        self.improved = False  # whether the validation just done is the best so far
+        self._tick: float | None = None
+        self._start = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        wall = self.wall_seconds + time.monotonic() - self._start
+        return {"train": self.train_seconds, "wall": wall, "images": self.images, "scores": self.scores}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.train_seconds, self.wall_seconds = state["train"], state["wall"]
+        self.images, self.scores = state["images"], state["scores"]
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.train_seconds if self.train_seconds else float("nan")
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self._tick = time.monotonic()
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsLogger):
+                logger.keep_before(trainer.global_step)
+        self._write(trainer, module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if self._tick is not None:  # the first step after a start or a validation pays for warm-up: not counted
+            self.train_seconds += now - self._tick
+            self.images += sum(len(sample["image"]) for sample in batch.values()) * trainer.world_size
+        self._tick = now
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._tick = None
+        if trainer.sanity_checking:
+            return
+        scores = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val")}
+        best = self.scores["best"].get(MONITOR, -math.inf)
+        self.improved = scores.get(MONITOR, math.nan) > best
+        self.scores["last"] = {"step": trainer.global_step, **scores}
+        if self.improved:
+            self.scores["best"] = self.scores["last"]
+        self._write(trainer, module)
+        if trainer.is_global_zero:
+            print(self._line(trainer, scores), flush=True)
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        self.status = "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed"
+        self.identity["error"] = f"{type(exception).__name__}: {exception}"
+        self._write(trainer, module)
+
+    def finish(self, trainer: Trainer, module: LightningModule) -> None:
+        """Called when training and the last validation are over."""
+        if self.status == "running":
+            self.status = "finished" if trainer.global_step >= trainer.max_steps else "stopped"
+        self._write(trainer, module)
+
+    def _line(self, trainer: Trainer, scores: dict[str, float]) -> str:
+        parts = [f"step {trainer.global_step}/{trainer.max_steps}"]
+        if "train/loss" in trainer.callback_metrics:
+            parts.append(f"loss {trainer.callback_metrics['train/loss']:.3f}")
+        parts += [f"{key} {100 * value:.2f}" for key, value in scores.items() if key.endswith("/mIoU")]
+        return "  ".join([*parts, f"{self.images_per_second:.1f} images/s"])
+
+    @rank_zero_only
+    def _write(self, trainer: Trainer, module: LightningModule) -> None:
+        cuda = torch.cuda.is_available()
+        summary = {
+            "status": self.status,
+            **self.identity,
+            "step": trainer.global_step,
+            "steps": trainer.max_steps,
+            **self.scores,
+            "images_per_second": self.images_per_second,
+            "train_seconds": self.train_seconds,
+            "wall_seconds": self.wall_seconds + time.monotonic() - self._start,
+            "peak_memory_bytes": torch.cuda.max_memory_allocated()
+            if cuda
+            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            "device": torch.cuda.get_device_name() if cuda else f"cpu ({torch.get_num_threads()} threads)",
+            "world_size": trainer.world_size,
+            "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
+            "git_revision": git_revision(),
+            "python": platform.python_version(),
+            "packages": {name: version(name) for name in PACKAGES},
+        }
+        write_json(self.folder / SUMMARY, summary)
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's rich bar with the throughput."""
+
+    def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, module)
+        metrics.pop("v_num", None)
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        record = next((callback for callback in callbacks if isinstance(callback, RunRecord)), None)
+        if record is not None and not math.isnan(record.images_per_second):
+            metrics["images/s"] = f"{record.images_per_second:.1f}"
+        return metrics
+
+
+def progress_bar() -> list[Callback]:
+    """A bar on a terminal, nothing elsewhere: the line per validation is enough for a log file."""
+    return [ProgressBar(refresh_rate=10)] if Console().is_terminal else []
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace a JSON file in one step; NaN becomes null, as JSON has none."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(_plain(content), indent=2) + "\n")
+    partial.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def git_revision() -> str | None:
+    """Commit of the seglab checkout in use, with ``+`` when it has local changes; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,33 @@
+"""The vocabulary of the whole program: what a stream yields and what a network returns."""
+
+from typing import NamedTuple, NotRequired, TypedDict
+
+from torch import Tensor
+
+
+class Sample(TypedDict):
+    """One batch of one stream. The unlabeled stream has no ``mask``: a training label cannot leak."""
+
+    image: Tensor  # B 3 H W; uint8 from the loader, float32 in [0, 1] inside a method
+    valid: Tensor  # B H W bool; False on padding
+    key: list[str]  # B file ids, for messages
+    mask: NotRequired[Tensor]  # B H W int64 class index or 255 (ignore); labeled stream only
+
+
+class Batch(TypedDict):
+    """What ``Method.losses`` receives. Source domain = labeled, target domain = unlabeled."""
+
+    labeled: Sample
+    unlabeled: Sample
+
+
+class Output(NamedTuple):
+    """What a network returns for images B 3 H W."""
+
+    logits: Tensor  # B K H W, at the resolution of the image
+    features: Tensor  # B D h w, what contrastive heads and prototypes are built on
+    aux: dict[str, Tensor] = {}  # further outputs by name (projection, auxiliary logits)
+
+
+class SeglabError(Exception):
+    """Bad input from the user. The message names the culprit and the remedy; the CLI prints it alone."""

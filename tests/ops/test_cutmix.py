@@ -1,0 +1,138 @@
+import pytest
+import torch
+
+from seglab.labels import IGNORE
+from seglab.ops.cutmix import AreaBox, BoxLaw, FixedAreaBox, Pixels, cutmix, partner, partners, paste
+from seglab.types import SeglabError
+
+CPU = torch.device("cpu")
+
+
+def is_rectangle(mask: torch.Tensor) -> bool:
+    rows, columns = mask.any(1), mask.any(0)
+    return bool(torch.equal(mask, rows[:, None] & columns)) and all(
+        (side.int().diff() != 0).sum() <= 2 and side.any() for side in (rows, columns)
+    )
+
+
+def pixels(batch: int, size: int = 4) -> Pixels:
+    """Image, label and confidence all tell which image a pixel came from."""
+    index = torch.arange(batch).view(-1, 1, 1).expand(batch, size, size)
+    return Pixels(index.unsqueeze(1).expand(-1, 3, -1, -1).float(), index, index / 10, index % 2 == 0)
+
+
+class LeftHalf(BoxLaw):
+    def __call__(self, batch, height, width, device):
+        return (torch.arange(width, device=device) < width // 2).expand(batch, height, width)
+
+
+def test_area_box_has_the_published_area_and_aspect():
+    torch.manual_seed(0)
+    masks = AreaBox(probability=1.0)(1000, 80, 80, CPU)
+    share = masks.float().mean((1, 2))
+    assert share.mean().item() == pytest.approx(0.209, abs=0.012)  # 0.21 less what int() cuts
+    assert share.std().item() == pytest.approx(0.109, abs=0.012)
+    assert share.max() <= 0.4
+    aspect = masks.any(2).sum(1) / masks.any(1).sum(1)
+    assert aspect.min() > 0.25
+    assert aspect.max() < 4.0
+    assert all(is_rectangle(mask) for mask in masks[:50])
+
+
+def test_area_box_rejection_gives_the_same_law_as_drawing_until_it_fits():
+    torch.manual_seed(0)
+    size, tries, heights = 40, 4000, []
+    while len(heights) < tries:  # the published loop, many attempts at once, at a fixed area
+        ratio = torch.empty(tries).uniform_(0.3, 1 / 0.3)
+        h, w = (0.4 * size**2 * ratio).sqrt().floor(), (0.4 * size**2 / ratio).sqrt().floor()
+        top, left = torch.randint(size, (2, tries))
+        heights += h[(top + h <= size) & (left + w <= size)].tolist()
+    ours = AreaBox(low=0.4, high=0.4, probability=1.0)(tries, size, size, CPU).any(2).sum(1).float()
+    theirs = torch.tensor(heights[:tries])
+    assert ours.mean().item() == pytest.approx(theirs.mean().item(), abs=0.3)
+    assert ours.std().item() == pytest.approx(theirs.std().item(), abs=0.3)
+
+
+def test_area_box_probability_is_per_image():
+    torch.manual_seed(0)
+    used = AreaBox()(1000, 20, 20, CPU).flatten(1).any(1).float().mean()
+    assert used.item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_fixed_area_box_covers_half_the_image():
+    torch.manual_seed(0)
+    masks = FixedAreaBox()(300, 100, 200, CPU)
+    assert masks.float().mean((1, 2)).sub(0.5).abs().max() < 0.008  # sides are rounded to pixels
+    assert all(is_rectangle(mask) for mask in masks[:50])
+    assert masks.any(2).sum(1).float().std() > 5  # the aspect varies
+    assert masks.float().mean(0).std() > 0.05  # positions stay inside, so the centre is covered most
+
+
+def test_three_toggled_boxes_have_the_published_area():
+    torch.manual_seed(0)
+    share = FixedAreaBox(boxes=3, low=0.25, high=0.5)(2000, 64, 64, CPU).float().mean((1, 2))
+    assert share.mean().item() == pytest.approx(0.251, abs=0.01)
+    assert share.std().item() == pytest.approx(0.069, abs=0.01)
+
+
+@pytest.mark.parametrize("law", [AreaBox(), FixedAreaBox(boxes=2)])
+def test_laws_draw_on_the_device_without_waiting_and_repeat_with_the_seed(law, no_host_sync):
+    torch.manual_seed(3)
+    with no_host_sync:
+        first = law(4, 17, 23, CPU)
+    torch.manual_seed(3)
+    assert torch.equal(law(4, 17, 23, CPU), first)
+    assert first.shape == (4, 17, 23)
+    assert first.dtype == torch.bool
+
+
+def test_paste_works_for_images_labels_and_masks_of_any_dtype():
+    mask = torch.tensor([[[True, False]]])
+    for dtype in (torch.float32, torch.int64, torch.bool, torch.bfloat16):
+        new, old = torch.ones(1, 1, 2, dtype=dtype), torch.zeros(1, 1, 2, dtype=dtype)
+        assert paste(mask, new, old).tolist() == [[[1, 0]]]
+        assert paste(mask, new.expand(3, 1, 1, 2), old.expand(3, 1, 1, 2))[2, 0, 0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5])
+def test_nobody_is_its_own_partner(batch):
+    index = torch.arange(batch)
+    assert (partner(index) != index).all()
+    assert partner(index).sort().values.tolist() == index.tolist()
+
+
+def test_cutmix_moves_all_that_is_known_about_a_pixel():
+    batch = pixels(3)
+    mixed = cutmix(LeftHalf(), batch, partners(batch, batch.image, batch.label))
+    assert mixed.label[:, 0].tolist() == [[2, 2, 0, 0], [0, 0, 1, 1], [1, 1, 2, 2]]
+    assert torch.equal(mixed.image, mixed.label.unsqueeze(1).expand(-1, 3, -1, -1).float())
+    torch.testing.assert_close(mixed.confidence, mixed.label / 10)
+    assert torch.equal(mixed.valid, mixed.label % 2 == 0)
+
+
+def test_a_single_image_meets_the_labeled_one_which_is_certain_where_not_ignored():
+    mask = torch.tensor([[3, IGNORE], [3, 5]]).repeat_interleave(4, 0).repeat_interleave(4, 1)[None]  # 1 8 8
+    source = partners(pixels(1), torch.full((2, 3, 8, 8), 0.25), mask.expand(2, -1, -1))
+    assert source.label.tolist() == [[[3, 3, IGNORE, IGNORE]] * 2 + [[3, 3, 5, 5]] * 2]
+    assert torch.equal(source.valid, source.label != IGNORE)
+    assert torch.equal(source.confidence, torch.ones(1, 4, 4))
+    torch.testing.assert_close(source.image, torch.full((1, 3, 4, 4), 0.25))
+    mixed = cutmix(LeftHalf(), pixels(1), source)
+    assert mixed.label.dtype == torch.int64
+    assert mixed.label[0, 3].tolist() == [3, 3, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("law", "settings"),
+    [
+        (AreaBox, {"low": 0.0}),
+        (AreaBox, {"low": 0.5, "high": 0.4}),
+        (AreaBox, {"ratio": 0.0}),
+        (AreaBox, {"probability": 1.5}),
+        (FixedAreaBox, {"high": 1.2}),
+        (FixedAreaBox, {"boxes": 0}),
+    ],
+)
+def test_settings_out_of_range_are_named(law, settings):
+    with pytest.raises(SeglabError, match=f"{law.__name__}.*{next(iter(settings))}"):
+        law(**settings)
