@@ -90,6 +90,7 @@ class Method(LightningModule, ABC):
         names = ["student", "teacher"] if self.has_teacher else ["student"]
         self.metrics = nn.ModuleDict({name: SegmentationMetric(self.class_names, self.subsets) for name in names})
         self.pseudo_quality = PseudoLabelQuality(self.class_names)
+        self.pseudo_quality.persistent(True)  # so that the curves of a resumed run have no dent
 
     @property
     def has_teacher(self) -> bool:
