@@ -72,7 +72,7 @@ class _Announce(logging.Handler):
     """jsonargparse logs the arguments that a changed class_path drops; a dropped flag must be seen."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "discard" in record.getMessage().lower():
+        if "discarding init_args" in record.getMessage():
             print(f"seglab: note: {record.getMessage()}", file=sys.stderr)
 
 
@@ -80,7 +80,7 @@ def _config_logger() -> logging.Logger:
     logger = logging.getLogger("seglab.config")
     if not logger.handlers:
         logger.addHandler(_Announce())
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(logging.DEBUG)
         logger.propagate = False
     return logger
 
@@ -95,12 +95,11 @@ class SeglabCLI(LightningCLI):
     run_folder: Path
 
     def __init__(self, args: list[str]) -> None:
-        options = {"logger": _config_logger(), "parser_mode": "yaml"}
         super().__init__(
             Method,
             SegmentationData,
             parser_class=Parser,
-            parser_kwargs={name: dict(options) for name in self.subcommands()},
+            parser_kwargs={"logger": _config_logger(), "allow_abbrev": False},
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
@@ -109,6 +108,17 @@ class SeglabCLI(LightningCLI):
             trainer_defaults=TRAINER_DEFAULTS,
             args=args,
         )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        # arguments of the Trainer's methods that the command line does not offer, because they are settled here
+        common = {"model", "datamodule", "weights_only"}
+        return {
+            "fit": common | {"train_dataloaders", "val_dataloaders"},
+            "validate": common | {"dataloaders"},
+            "test": common | {"dataloaders"},
+            "predict": common | {"dataloaders", "return_predictions"},
+        }
 
     # The config tree.
 
@@ -195,7 +205,7 @@ class SeglabCLI(LightningCLI):
         config = self.config[self.subcommand].clone()
         config.run_dir, config.ckpt_path = "", None
         config.pop("config", None)
-        return self._parser(self.subcommand).dump(config, skip_none=False, skip_link_targets=True)
+        return self._parser(self.subcommand).dump(config, skip_unset=False, skip_link_targets=True)
 
     # The trainer.
 

@@ -73,7 +73,7 @@ def _list(what: str) -> None:
     table = Table("class_path", "what it is", title=what)
     for name, part in sorted(vars(module).items()):
         if inspect.isclass(part) and issubclass(part, base) and part is not base:
-            table.add_row(name, inspect.getdoc(part).split("\n\n")[0].replace("\n", " "))  # type: ignore[union-attr]
+            table.add_row(name, inspect.getdoc(part).split("\n\n")[0].replace("\n", " "))
     Console().print(table)
     folder = {"methods": "method", "networks": "network"}.get(what)
     if folder:
@@ -111,29 +111,33 @@ def _check(flags: list[str]) -> None:
     parser = _Parser(prog="seglab data check", description="Verify a data set before training.")
     parser.add_argument("--data", type=SegmentationData, required=True, sub_configs=True, help="A data set class.")
     parser.add_argument("--sheet", type=str, default="", help="Write a contact sheet with overlays to this PNG.")
-    options = parser.instantiate_classes(parser.parse_args(_data_sections(flags)))
+    options = parser.instantiate(parser.parse_args(_data_sections(flags)))
+    if options.sheet and Path(options.sheet).suffix.lower() != ".png":
+        raise SeglabError(f"--sheet {options.sheet}: give the name of a .png file")
     report = check_data(options.data)
     print_report(report, options.data.class_names, Console())
     if options.sheet:
-        write_sheet(report, options.data, Path(options.sheet))
+        write_sheet(report, Path(options.sheet))
         print(f"contact sheet: {options.sheet}")
     if report.problems:
-        raise SeglabError(f"{len(report.problems)} problems, named above")
+        raise SeglabError(f"the data set has problems: {len(report.problems)}, named above")
 
 
 def _data_sections(flags: list[str]) -> list[str]:
     """Replace every ``-c FILE`` by its ``data`` section: the other sections do not matter here."""
-    flags, sections = list(flags), []
-    while "-c" in flags:
-        at = flags.index("-c")
-        if at + 1 == len(flags) or not Path(flags[at + 1]).is_file():
-            raise SeglabError(f"-c needs a YAML file, got {flags[at + 1 : at + 2] or 'nothing'}")
-        file = Path(flags[at + 1])
-        section = (yaml.safe_load(file.read_text()) or {}).get("data")
-        if section is not None:
+    kept, sections = [], []
+    left = iter(flags)
+    for flag in left:
+        if flag not in ("-c", "--config"):
+            kept.append(flag)
+            continue
+        file = Path(next(left, ""))
+        config = _read_yaml(file, flag)
+        if not isinstance(config, dict):
+            raise SeglabError(f"{flag} {file} is no config: its top level has no keys")
+        if section := config.get("data"):
             sections += ["--data", json.dumps(_from(section, file.parent))]
-        del flags[at : at + 2]
-    return sections + flags
+    return sections + kept
 
 
 def _from(section: Any, folder: Path) -> Any:
@@ -141,5 +145,15 @@ def _from(section: Any, folder: Path) -> Any:
     if isinstance(section, dict):
         return {key: _from(value, folder) for key, value in section.items()}
     if isinstance(section, str) and section.endswith(".yaml"):
-        return yaml.safe_load((folder / section).read_text())
+        file = folder / section
+        return _from(_read_yaml(file, "data"), file.parent)
     return section
+
+
+def _read_yaml(file: Path, flag: str) -> Any:
+    try:
+        return yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise SeglabError(f"{flag} needs a YAML file, got {str(file)!r} ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise SeglabError(f"{file} is not valid YAML: {error}") from error

@@ -44,18 +44,24 @@ class LabelSpace:
                 raise SeglabError(
                     f"id map {stored} -> {index}: ids are 0 to 255 and class indices 0 to {len(self.names) - 1}"
                 )
-        if both := sorted(set(self.void) & set(self.ids)):
-            raise SeglabError(f"ids {both} are mapped to a class and listed as void: choose one")
+        if outside := [stored for stored in self.void if not 0 <= stored <= 255]:
+            raise SeglabError(f"void ids {outside} are outside 0 to 255")
+        if both := sorted(set(self.void) & set(self._stored)):
+            raise SeglabError(f"ids {both} stand for a class and are listed as void: choose one, or map ids to classes")
 
     @property
     def num_classes(self) -> int:
         return len(self.names)
 
+    @property
+    def _stored(self) -> Mapping[int, int]:
+        return self.ids or {index: index for index in range(self.num_classes)}
+
     @cached_property
     def decode(self) -> np.ndarray:
         """Look-up table (256,) uint8: stored id -> class index, IGNORE for void, UNKNOWN for the rest."""
         table = np.full(256, UNKNOWN, np.uint8)
-        for stored, index in (self.ids or {i: i for i in range(self.num_classes)}).items():
+        for stored, index in self._stored.items():
             table[stored] = index
         table[list(self.void)] = IGNORE
         return table
@@ -64,7 +70,7 @@ class LabelSpace:
     def encode(self) -> np.ndarray:
         """Look-up table (256,) uint8: class index -> the lowest stored id; IGNORE stays 255."""
         table = np.full(256, IGNORE, np.uint8)
-        for stored, index in sorted((self.ids or {i: i for i in range(self.num_classes)}).items(), reverse=True):
+        for stored, index in sorted(self._stored.items(), reverse=True):
             table[index] = stored
         return table
 

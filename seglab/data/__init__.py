@@ -1,5 +1,9 @@
 """Data sets, streams and geometry."""
 
+import os
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it would ask the internet for its latest version
+
 from seglab.data.adaptation import DomainAdaptation
 from seglab.data.camvid import CamVid
 from seglab.data.cityscapes import Cityscapes

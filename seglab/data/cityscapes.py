@@ -1,7 +1,7 @@
 """Cityscapes: fine annotations, 19 trained classes."""
 
 from seglab.data.datamodule import SegmentationData
-from seglab.data.files import Item
+from seglab.data.files import Item, is_image
 from seglab.labels import CITYSCAPES
 from seglab.types import SeglabError
 
@@ -20,7 +20,7 @@ class Cityscapes(SegmentationData):
 
     def items(self, split: str) -> list[Item]:
         folder = self.root / "leftImg8bit" / split
-        images = sorted(folder.glob(f"*/*{SUFFIX}.png"))
+        images = sorted(path for path in folder.glob(f"*/*{SUFFIX}.png") if is_image(path))
         if not images:
             raise SeglabError(f"{folder} holds no <city>/*{SUFFIX}.png: set --data.root to a folder with {self.layout}")
         items = []

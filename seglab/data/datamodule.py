@@ -96,6 +96,8 @@ class SegmentationData(LightningDataModule, ABC):
             raise SeglabError(
                 f"{len(bare)} labeled images have no mask: {describe(bare)}. Expected layout: {self.layout}"
             )
+        if not chosen:
+            raise SeglabError(f"no training image in {self.root} has a mask. Expected layout: {self.layout}")
         return chosen
 
     def unlabeled_items(self) -> list[Item]:
@@ -110,7 +112,7 @@ class SegmentationData(LightningDataModule, ABC):
         labeled = {item.key for item in self._chosen(items)}
         if self.unlabeled == "rest":
             return [item for item in items if item.key not in labeled] or items
-        chosen = choose_labeled(items, self.unlabeled, self._other_splits())
+        chosen = choose_labeled(items, self.unlabeled, self._validation())
         if both := [item.key for item in chosen if item.key in labeled]:
             raise SeglabError(f"{len(both)} images are in the labeled and in the unlabeled list: {describe(both)}")
         return chosen
@@ -120,9 +122,10 @@ class SegmentationData(LightningDataModule, ABC):
         return items
 
     def _chosen(self, items: list[Item]) -> list[Item]:
-        return choose_labeled(self.candidates(items), self.labeled, self._other_splits())
+        candidates = self.candidates(items)
+        return choose_labeled(candidates, self.labeled, [*set(items).difference(candidates), *self._validation()])
 
-    def _other_splits(self) -> list[Item]:
+    def _validation(self) -> list[Item]:
         try:
             return self.items("val")
         except SeglabError:  # no validation part: only the wording of a message depends on it
@@ -170,7 +173,9 @@ class SegmentationData(LightningDataModule, ABC):
         """
         items = self.items(split)
         if bare := [item.image for item in items if item.mask is None]:
-            raise SeglabError(f"{len(bare)} images of {split} have no mask: {describe(bare)}. Layout: {self.layout}")
+            raise SeglabError(
+                f"{len(bare)} {split} images have no mask: {describe(bare)}. Expected layout: {self.layout}"
+            )
         return items
 
     def predict_dataloader(self) -> DataLoader:

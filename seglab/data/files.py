@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from seglab.labels import UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")  # Pillow's modes of one integer per pixel
 
 
 class Item(NamedTuple):
@@ -32,32 +33,37 @@ def find_images(folder: Path, remedy: str) -> list[Path]:
     """
     if not folder.is_dir():
         raise SeglabError(f"{folder} does not exist: {remedy}")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(path for path in folder.iterdir() if is_image(path))
     if not paths:
         raise SeglabError(f"{folder} holds no {', '.join(IMAGE_SUFFIXES)} image: {remedy}")
     stems: dict[str, Path] = {}
     for path in paths:
-        if twin := stems.setdefault(path.stem, path) if path.stem in stems else None:
-            raise SeglabError(f"{twin} and {path.name} share a name: remove one")
+        if path.stem in stems:
+            raise SeglabError(f"{stems[path.stem]} and {path.name} share a name: remove one")
         stems[path.stem] = path
     return paths
 
 
+def is_image(path: Path) -> bool:
+    """Whether the name is that of a PNG or JPEG file; hidden files (``._a.png`` of macOS archives) are none."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
 def beside(image: Path, folder: Path) -> Path | None:
     """The PNG mask with the image's stem in ``folder``, if it exists."""
-    mask = folder / f"{image.stem}.png"
-    return mask if mask.is_file() else None
+    masks = (folder / f"{image.stem}{suffix}" for suffix in (".png", ".PNG"))
+    return next((mask for mask in masks if mask.is_file()), None)
 
 
 def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] = ()) -> list[Item]:
-    """The labeled subset of ``items`` that ``spec`` names.
+    """The subset of ``items`` that ``spec`` names.
 
     Args:
         items: the training items in file order.
-        spec: ``all``; ``1/n``: every n-th item in file order, which spreads over video sequences and is nested (the 1/16
-            set lies inside the 1/8 set), ceil(N/n) items; or the path of a list file, one ``image mask`` pair, image
-            path or key per line, as the lists of the known repositories have it.
-        elsewhere: items of other splits, for the message when a list names one of them.
+        spec: ``all``; ``1/n``: every n-th item in file order, which spreads over video sequences and is nested (the
+            1/16 set lies inside the 1/8 set), ceil(N/n) items; or the path of a list file, one ``image mask`` pair,
+            image path or key per line, as the lists of the known repositories have it.
+        elsewhere: items that cannot be chosen, for the message when a list names one of them.
 
     Raises:
         SeglabError: the fraction or list is malformed, empty, repeats an item or names one that is not there.
@@ -66,48 +72,61 @@ def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] =
         return list(items)
     if match := re.fullmatch(r"1/([1-9]\d*)", spec):
         return list(items[:: int(match[1])])
-    if not Path(spec).is_file():
-        raise SeglabError(f"labeled subset {spec!r} is neither 'all', a fraction 1/n nor the path of a list file")
-    return _read_list(Path(spec), items, list(elsewhere))
+    path = Path(spec).expanduser()
+    if not path.is_file():
+        raise SeglabError(f"{spec!r} chooses no images: give 'all', a fraction 1/n or the path of a list file")
+    return _read_list(path, items, list(elsewhere))
 
 
 def _read_list(path: Path, items: Sequence[Item], elsewhere: Sequence[Item]) -> list[Item]:
-    index: dict[str, Item] = {}
-    for item in items:
-        for name in _names(item):
-            index.setdefault(name, item)
-    foreign = {name for item in elsewhere for name in _names(item)}
-
+    index, foreign = _index(items), _index(elsewhere)
     chosen: dict[str, Item] = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
-        name = line.split()[0]
-        item = next((index[tail] for tail in _tails(name) if tail in index), None)
-        if item is None:
-            where = "belongs to another split" if any(t in foreign for t in _tails(name)) else "is not in the data set"
-            raise SeglabError(f"{path}:{number}: {name} {where}; a labeled list may only name training images")
-        if item.key in chosen:
-            raise SeglabError(f"{path}:{number}: {name} is listed twice")
-        chosen[item.key] = item
+        # an image alone, whose name may contain spaces; or the first of a pair
+        names = line.strip(), line.split("\t")[0].strip(), line.split()[0]
+        found = next((found for name in names if (found := _find(name, index))), [])
+        if not found:
+            other = _find(names[-1], foreign)
+            where = "is not in the data set"
+            if other:
+                where = "has no mask" if other[0].mask is None else "belongs to another split"
+            raise SeglabError(f"{path}:{number}: {names[-1]} {where}; the list may only name training images")
+        if len(found) > 1:
+            images = describe([item.image for item in found])
+            raise SeglabError(f"{path}:{number}: {names[-1]} may be {images}: write more of its path")
+        if found[0].key in chosen:
+            raise SeglabError(f"{path}:{number}: {names[-1]} is listed twice")
+        chosen[found[0].key] = found[0]
     if not chosen:
-        raise SeglabError(f"{path} lists no image")
+        raise SeglabError(f"{path} lists no image: write one image or key per line")
     return list(chosen.values())
 
 
-def _names(item: Item) -> tuple[str, ...]:
-    """The ways a list file may call an item: its key, or the path of its image from any parent folder on."""
-    return (item.key, *_tails(item.image.as_posix()))
+def _index(items: Iterable[Item]) -> dict[str, list[Item]]:
+    """Every way a list may call an item: its key, or the path of its image from any parent folder on."""
+    index: dict[str, list[Item]] = {}
+    for item in items:
+        for name in dict.fromkeys(_tails(item.image.as_posix())):
+            index.setdefault(name, []).append(item)
+    return index | {item.key: [item] for item in items}
+
+
+def _find(name: str, index: dict[str, list[Item]]) -> list[Item]:
+    return next((index[tail] for tail in _tails(name) if tail in index), [])
 
 
 def _tails(name: str) -> list[str]:
     """``a/b/c.png`` -> ``a/b/c.png``, ``b/c.png``, ``c.png``, ``c``: the most specific first."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part]
-    return ["/".join(parts[i:]) for i in range(len(parts))] + [Path(name).stem]
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    tails = ["/".join(parts[i:]) for i in range(len(parts))]
+    stem, dot, suffix = parts[-1].rpartition(".") if parts else ("", "", "")
+    return [*tails, stem] if dot + suffix.lower() in IMAGE_SUFFIXES else tails
 
 
 def read_image(path: Path) -> np.ndarray:
-    """H W 3 uint8 RGB.
+    """H W 3 uint8 RGB of an image of any mode, turned as its EXIF orientation says.
 
     Raises:
         SeglabError: the file is missing, truncated or not an image.
@@ -117,7 +136,7 @@ def read_image(path: Path) -> np.ndarray:
         _load_with_pillow(path, data)  # OpenCV fills the missing part of a truncated file with grey, silently
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise SeglabError(f"{path} is not a readable image: replace the file or leave it out of the data set")
+        raise SeglabError(f"{path} is not a readable image: replace it or leave it out")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -125,22 +144,20 @@ def read_mask(path: Path, space: LabelSpace) -> np.ndarray:
     """H W uint8 class indices, 255 where ignored; ids outside the label space stay as ``labels.UNKNOWN``.
 
     Raises:
-        SeglabError: the file is missing, truncated, not an image, or holds colours instead of ids.
+        SeglabError: the file is missing, truncated, not an image, or cannot hold ids (colours, JPEG).
     """
-    image = _load_with_pillow(path, _read(path))
-    if image.mode in ("RGB", "RGBA", "LA", "CMYK"):
-        raise SeglabError(f"{path} holds {image.mode} colours where ids are expected: convert it to single-channel ids")
-    ids = np.asarray(image)
-    if ids.dtype != np.uint8:  # 1-bit and 16-bit PNGs
-        ids = np.where(ids > 255, UNKNOWN, ids).astype(np.uint8) if ids.dtype != bool else ids.astype(np.uint8)
-    return space.decode[ids]
+    ids = _read_ids(path)
+    if ids.dtype == np.uint8:
+        return space.decode[ids]
+    return np.where(ids == ids & 255, space.decode[ids & 255], np.uint8(UNKNOWN))
 
 
 def read_pair(item: Item, space: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
     """Image H W 3 and class indices H W of an item with a mask.
 
     Raises:
-        SeglabError: as ``read_image`` and ``read_mask``; or the sizes differ; or the mask has ids outside the label space.
+        SeglabError: as ``read_image`` and ``read_mask``; or the sizes differ; or the mask has ids outside the label
+            space.
     """
     assert item.mask is not None
     image, mask = read_image(item.image), read_mask(item.mask, space)
@@ -159,8 +176,7 @@ def read_pair(item: Item, space: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
 
 def unknown_ids(path: Path, space: LabelSpace) -> list[int]:
     """The ids stored in a mask file that its label space does not know."""
-    ids = np.unique(np.asarray(_load_with_pillow(path, _read(path))))
-    return [int(i) for i in ids if i > 255 or space.decode[i] == UNKNOWN]
+    return [int(i) for i in np.unique(_read_ids(path)) if not 0 <= i <= 255 or space.decode[i] == UNKNOWN]
 
 
 def describe(names: Sequence[object], most: int = 5) -> str:
@@ -169,11 +185,27 @@ def describe(names: Sequence[object], most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def _read_ids(path: Path) -> np.ndarray:
+    """H W integers as the file stores them."""
+    data = _read(path)
+    image = _load_with_pillow(path, data)
+    if image.mode not in ID_MODES or image.format == "JPEG":
+        raise SeglabError(
+            f"{path} is a {image.mode} {image.format} file, which cannot hold exact ids: "
+            "convert it to a PNG with one channel, the id of each pixel"
+        )
+    ids = np.asarray(image)
+    depth, colour_type = data[24:26]
+    if image.format == "PNG" and colour_type == 0 and depth in (2, 4):  # Pillow stretches these greys to 0-255
+        return ids // (255 // (2**depth - 1))
+    return ids.astype(np.uint8) if ids.dtype == bool else ids
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SeglabError(f"{path} cannot be read: {error.strerror}") from error
+        raise SeglabError(f"{path} cannot be read ({error.strerror}): restore it or leave it out") from error
 
 
 def _ends_whole(data: bytes) -> bool:
@@ -184,6 +216,8 @@ def _load_with_pillow(path: Path, data: bytes) -> Image.Image:
     try:
         image = Image.open(BytesIO(data))
         image.load()
+    except UnidentifiedImageError as error:
+        raise SeglabError(f"{path} is not an image ({len(data)} bytes): replace it or leave it out") from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, ... on broken files
-        raise SeglabError(f"{path} is not a readable image ({error}): replace it or leave it out") from error
+        raise SeglabError(f"{path} is damaged ({error}): replace it or leave it out") from error
     return image

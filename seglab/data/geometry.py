@@ -13,8 +13,8 @@ from seglab.types import SeglabError
 class ScaledCrop(A.DualTransform):
     """Random scale, then a random crop of fixed size, as one crop of size / scale resized to the size.
 
-    Equal in law to resizing the whole image by a factor drawn uniformly from ``scale`` and cropping, with padding at the
-    right and bottom (image 0, mask 255) where the scaled image is smaller than the crop.
+    Equal in law to resizing the whole image by a factor drawn uniformly from ``scale`` and cropping, with padding at
+    the right and bottom (image 0, mask 255) where the scaled image is smaller than the crop.
 
     Args:
         size: crop height and width in pixels.
@@ -33,7 +33,7 @@ class ScaledCrop(A.DualTransform):
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         height, width = params["shape"][:2]
         factor = self.py_random.uniform(*self.scale)
-        window = round(self.size[0] / factor), round(self.size[1] / factor)
+        window = max(1, round(self.size[0] / factor)), max(1, round(self.size[1] / factor))
         top = self.py_random.randint(0, max(0, height - window[0]))
         left = self.py_random.randint(0, max(0, width - window[1]))
         return {"top": top, "left": left, "window": window}

@@ -1,7 +1,7 @@
 """Endless streams whose sample at position i is a pure function of (seed, i).
 
-So the data that a run sees depends neither on the number of workers nor on the number of ranks, and a resumed run starts
-at position ``steps x batch`` without stored state.
+So the data that a run sees depends neither on the number of workers nor on the number of ranks, and a resumed run
+starts at position ``steps x batch`` without stored state.
 """
 
 from collections.abc import Iterator, Sequence
@@ -78,10 +78,12 @@ class Positions(Sampler[list[int]]):
         rank, world: this process and how many there are; rank r takes positions r, r + world, ... of each batch.
 
     Raises:
-        SeglabError: the batch does not divide over the ranks.
+        SeglabError: the batch is empty or does not divide over the ranks.
     """
 
     def __init__(self, batch: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        if batch < 1:
+            raise SeglabError(f"a global batch of {batch} images is empty: choose 1 or more")
         if batch % world:
             raise SeglabError(
                 f"a global batch of {batch} does not divide over {world} ranks: choose a multiple of {world}"
@@ -96,7 +98,7 @@ class Positions(Sampler[list[int]]):
 
 
 class Frames(Dataset[dict[str, Tensor | str]]):
-    """Whole images in file order, for evaluation; every ``world``-th one from ``rank`` on, so that none counts twice."""
+    """Whole images in file order, for evaluation; every ``world``-th from ``rank`` on, so that none counts twice."""
 
     def __init__(self, items: Sequence[Item], space: LabelSpace, rank: int = 0, world: int = 1) -> None:
         self.items, self.space = list(items)[rank::world], space

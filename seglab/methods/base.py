@@ -1,15 +1,16 @@
 """What every method shares, so that a method's file holds its algorithm alone."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
-from seglab.methods.optim import OptimizerFactory, Schedule, build_optimizer
+from seglab.methods.optim import OptimizerFactory, Schedule, build_optimizer, follow_config
 from seglab.networks import Network, NetworkFactory
 from seglab.ops.ema import Teacher
 from seglab.ops.losses import Criterion
@@ -100,6 +101,10 @@ class Method(LightningModule, ABC):
         """The networks that validation scores, by name."""
         return {"student": self.student} | ({"teacher": self.teacher.network} if self.has_teacher else {})
 
+    def forward(self, image: Tensor) -> Tensor:
+        """Class probabilities B K H W float32 of the student for float images B 3 H W in [0, 1]."""
+        return self.evaluation(self.student, image)
+
     # One step.
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -139,7 +144,16 @@ class Method(LightningModule, ABC):
         optimizer, scheduler = build_optimizer(self, self.optimizer, self.schedule, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_train_start(self) -> None:
+        if self.global_step:  # resumed
+            follow_config(self, self.optimizer, self.schedule, cast(LambdaLR, self.lr_schedulers()))
+
     # Evaluation: the same in fit, validate and test.
+
+    def on_validation_epoch_start(self) -> None:
+        if self.trainer.world_size > 1:  # running statistics drift apart between ranks; the checkpoint holds rank 0's
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def validation_step(self, sample: Sample, batch_idx: int) -> None:
         for name, network in self.evaluated().items():
@@ -150,7 +164,7 @@ class Method(LightningModule, ABC):
 
     def predict_step(self, sample: Sample, batch_idx: int) -> Tensor:
         """Class indices 1 H W uint8 of the student."""
-        return self.evaluation(self.student, sample["image"]).argmax(1).to(torch.uint8)
+        return self(sample["image"]).argmax(1).to(torch.uint8)
 
     def on_validation_epoch_end(self) -> None:
         self._log_scores("val")

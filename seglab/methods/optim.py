@@ -74,3 +74,13 @@ def build_optimizer(
     for group in optimizer.param_groups:
         group["lr"] *= group["factor"]
     return optimizer, LambdaLR(optimizer, lambda step: schedule.factor(step, steps))
+
+
+def follow_config(module: nn.Module, factory: OptimizerFactory, schedule: Schedule, scheduler: LambdaLR) -> None:
+    """Give a restored optimiser the settings of the config: a checkpoint's would silently override new ones."""
+    fresh = factory(parameter_groups(module, schedule))
+    for group, new in zip(scheduler.optimizer.param_groups, fresh.param_groups, strict=True):
+        group.update({key: value for key, value in new.items() if key != "params"})
+        group["initial_lr"] = group["lr"] * group["factor"]
+        group["lr"] = group["initial_lr"] * scheduler.lr_lambdas[0](scheduler.last_epoch)
+    scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]

@@ -43,7 +43,7 @@ class Network(nn.Module, ABC):
         """Segment images.
 
         Args:
-            image: B 3 H W float in [0, 1], any H and W of at least 32 pixels.
+            image: B 3 H W float in [0, 1], any H and W; a small one is padded.
 
         Returns:
             ``logits`` B K H W at the resolution of ``image``; ``features`` B D h w on the decoder's own grid, which
@@ -51,7 +51,7 @@ class Network(nn.Module, ABC):
             class says.
 
         Raises:
-            SeglabError: the image is not floating point, or smaller than 32 pixels.
+            SeglabError: the image is not floating point.
         """
 
     def prepare(self, image: Tensor) -> Tensor:
@@ -62,11 +62,8 @@ class Network(nn.Module, ABC):
         """
         if not image.is_floating_point():
             raise SeglabError(f"a network takes float images in [0, 1], not {image.dtype}: divide by 255 first")
-        height, width = image.shape[-2:]
-        if min(height, width) < 32:
-            raise SeglabError(f"an image of {height} x {width} pixels is too small: a network needs 32 x 32 or more")
+        right, bottom = self._padding(image.shape[-1]), self._padding(image.shape[-2])
         image = (image - self.mean) / self.std
-        right, bottom = self._padding(width), self._padding(height)
         return F.pad(image, (0, right, 0, bottom)) if right or bottom else image
 
     def restore(self, logits: Tensor, image: Tensor) -> Tensor:

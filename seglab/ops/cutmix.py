@@ -25,27 +25,26 @@ class BoxLaw(ABC):
 class AreaBox(BoxLaw):
     """One box of random area and aspect ratio (FixMatch and UniMatch for segmentation).
 
-    The area keeps; ratio and position are redrawn until the box fits. Here the first of 256 draws that fits is taken,
-    on the device. That none fits has a probability below 1e-7 at the largest default area; the box is then clipped.
+    The area is drawn once; ratio and position are redrawn until the box fits. Here that is the first of 256 draws that
+    fits, on the device. At the largest default area none does with a probability of 1e-7 on square images and 1e-3 on
+    1:2 ones; the box is then clipped at the border.
 
     Attributes:
-        low: smallest area, as a share of the image.
-        high: largest area.
+        area: smallest and largest area, as shares of the image.
         ratio: height / width is drawn from [ratio, 1 / ratio].
         probability: share of images that get a box.
     """
 
-    low: float = 0.02
-    high: float = 0.4
+    area: tuple[float, float] = (0.02, 0.4)
     ratio: float = 0.3
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_areas(self, self.low, self.high, self.probability)
+        _check(self, "area", self.probability)
         check(0.0 < self.ratio <= 1.0, "AreaBox.ratio", self.ratio, "give a number in (0, 1]")
 
     def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
-        area = _uniform((batch, 1), self.low, self.high, device) * (height * width)
+        area = _uniform((batch, 1), *self.area, device) * (height * width)
         ratio = _uniform((batch, CANDIDATES), self.ratio, 1.0 / self.ratio, device)
         box_h, box_w = (area * ratio).sqrt().floor(), (area / ratio).sqrt().floor()  # B candidates
         top = torch.randint(height, ratio.shape, device=device)
@@ -66,23 +65,22 @@ class FixedAreaBox(BoxLaw):
 
     Attributes:
         boxes: boxes per image.
-        low: smallest area share p.
-        high: largest area share p.
+        proportion: smallest and largest area share p. Named apart from ``AreaBox.area`` because jsonargparse carries
+            settings of the same name over when a config swaps one law for another.
         probability: share of images that get boxes.
     """
 
     boxes: int = 1
-    low: float = 0.5
-    high: float = 0.5
+    proportion: tuple[float, float] = (0.5, 0.5)
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_areas(self, self.low, self.high, self.probability)
+        _check(self, "proportion", self.probability)
         check(self.boxes >= 1, "FixedAreaBox.boxes", self.boxes, "give 1 or more")
 
     def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
         shape = (batch, self.boxes)
-        area = _uniform(shape, self.low, self.high, device)
+        area = _uniform(shape, *self.proportion, device)
         tall = area ** torch.rand(shape, device=device)
         shrink = self.boxes**-0.5
         box_h = (tall * (shrink * height)).round()
@@ -156,7 +154,12 @@ def _inside(top: Tensor, left: Tensor, box_h: Tensor, box_w: Tensor, height: int
     return in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)
 
 
-def _check_areas(law: BoxLaw, low: float, high: float, probability: float) -> None:
-    name = type(law).__name__
-    check(0.0 < low <= high <= 1.0, f"{name}.low, {name}.high", (low, high), "give area shares, 0 < low <= high <= 1")
+def _check(law: BoxLaw, area: str, probability: float) -> None:
+    name, (low, high) = type(law).__name__, getattr(law, area)
+    check(
+        0.0 < low <= high <= 1.0,
+        f"{name}.{area}",
+        (low, high),
+        "give shares of the image, 0 < smallest <= largest <= 1",
+    )
     check(0.0 <= probability <= 1.0, f"{name}.probability", probability, "give a probability in [0, 1]")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from seglab.data.streets import write_streets
 from seglab.data.streets.scene import render
-from seglab.data.streets.style import GAME, PHOTO
+from seglab.data.streets.style import GAME, PHOTO, Domain
 from seglab.labels import CITYSCAPES, IGNORE, UNKNOWN
 from seglab.types import SeglabError
 
@@ -23,16 +23,16 @@ def contents(root: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("streets")
-    counts = write_streets(root, images=9, seed=3, size=SMALL, workers=1)
-    assert counts == {"source": 9, "train": 9, "val": 8, "test": 8}
+    counts = write_streets(root, images=6, seed=3, size=SMALL, workers=1)
+    assert counts == {"source": 6, "train": 6, "val": 8, "test": 8}
     return root
 
 
 def test_layout_is_that_of_gta5_and_cityscapes(root: Path) -> None:
-    assert [path.name for path in sorted((root / "gta5/images").iterdir())] == [f"{i:05d}.png" for i in range(1, 10)]
-    assert [path.name for path in sorted((root / "gta5/labels").iterdir())] == [f"{i:05d}.png" for i in range(1, 10)]
+    assert [path.name for path in sorted((root / "gta5/images").iterdir())] == [f"{i:05d}.png" for i in range(1, 7)]
+    assert [path.name for path in sorted((root / "gta5/labels").iterdir())] == [f"{i:05d}.png" for i in range(1, 7)]
     cities: dict[str, set[str]] = {}
-    for split, count in (("train", 9), ("val", 8), ("test", 8)):
+    for split, count in (("train", 6), ("val", 8), ("test", 8)):
         images = sorted((root / "cityscapes/leftImg8bit" / split).glob("*/*_leftImg8bit.png"))
         assert len(images) == count
         cities[split] = {path.parent.name for path in images}
@@ -64,7 +64,7 @@ def test_images_and_labels_decode_to_one_size_and_known_ids(root: Path) -> None:
 
 
 def test_same_seed_gives_the_same_bytes_for_any_number_of_workers(root: Path, tmp_path: Path) -> None:
-    write_streets(tmp_path, images=9, seed=3, size=SMALL, workers=2)
+    write_streets(tmp_path, images=6, seed=3, size=SMALL, workers=2)
     assert contents(tmp_path) == contents(root)
 
 
@@ -82,7 +82,7 @@ def test_a_frame_does_not_depend_on_how_many_are_written(root: Path, tmp_path: P
 
 def test_a_complete_data_set_is_left_untouched(root: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    assert write_streets(root, images=9, seed=3, size=SMALL)["train"] == 9
+    assert write_streets(root, images=6, seed=3, size=SMALL)["train"] == 6
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
@@ -97,7 +97,7 @@ def test_an_interrupted_data_set_is_finished(tmp_path: Path) -> None:
 
 def test_other_parameters_in_the_same_folder_are_an_error(root: Path) -> None:
     with pytest.raises(SeglabError, match=r"seed 3 instead of 5: choose another --root"):
-        write_streets(root, images=9, seed=5, size=SMALL)
+        write_streets(root, images=6, seed=5, size=SMALL)
     assert json.loads((root / "streets.json").read_text())["seed"] == 3
 
 
@@ -109,7 +109,7 @@ def test_parameters_out_of_range_are_an_error(tmp_path: Path, wrong: dict[str, i
 
 
 @pytest.mark.parametrize(("domain", "split"), [(GAME, 0), (PHOTO, 1)], ids=["game", "photo"])
-def test_every_class_appears_and_the_tail_is_long(domain, split: int) -> None:
+def test_every_class_appears_and_the_tail_is_long(domain: Domain, split: int) -> None:
     pixels = np.zeros(256, np.int64)
     for i in range(60):
         _, labels = render(np.random.default_rng([0, split, i]), domain, (128, 64))
@@ -117,7 +117,7 @@ def test_every_class_appears_and_the_tail_is_long(domain, split: int) -> None:
     classes = pixels[: CITYSCAPES.num_classes]
     missing = [CITYSCAPES.names[i] for i in np.flatnonzero(classes == 0)]
     assert not missing
-    assert classes.max() > 50 * np.sort(classes)[4]
+    assert classes.max() > 15 * np.sort(classes)[4]
     assert pixels[IGNORE] < 0.15 * pixels.sum()
 
 

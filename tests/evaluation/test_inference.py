@@ -131,6 +131,7 @@ def test_settings_out_of_range_are_named(build, name):
         build()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # jsonargparse 4.49 renames what 4.46 has
 def test_protocols_are_built_from_a_config():
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--inference", type=Inference)

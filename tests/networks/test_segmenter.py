@@ -47,14 +47,13 @@ def test_normalisation_is_the_encoders_own(encoder: str, mean: float) -> None:
     assert network.mean[0, 0, 0, 0].item() == pytest.approx(mean)
 
 
-@pytest.mark.parametrize("image", [torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, 64, 31)])
-def test_unusable_images_are_refused(image: Tensor) -> None:
-    with pytest.raises(SeglabError, match=r"divide by 255|32 x 32"):
-        tiny()(image)
+def test_images_that_are_not_float_are_refused() -> None:
+    with pytest.raises(SeglabError, match="divide by 255"):
+        tiny()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("decoder", sorted(DECODERS))
-@pytest.mark.parametrize("size", [(65, 97), (32, 32)])
+@pytest.mark.parametrize("size", [(65, 97), (32, 32), (30, 7)])
 def test_every_decoder_gives_logits_at_the_resolution_of_the_image(decoder: str, size: tuple[int, int]) -> None:
     encoder = "test_vit" if decoder == "DPT" else "test_efficientnet"
     network = Segmenter(5, decoder, encoder, "none").eval()

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from jsonargparse import ArgumentParser, lazy_instance
 
 from seglab.labels import IGNORE
-from seglab.ops.cutmix import AreaBox, BoxLaw, FixedAreaBox, Pixels, cutmix, partner, partners, paste
+from seglab.ops.cutmix import AreaBox, BoxLaw, FixedAreaBox, Pixels, certain, cutmix, partners, paste
 from seglab.types import SeglabError
 
 CPU = torch.device("cpu")
@@ -16,7 +17,7 @@ def is_rectangle(mask: torch.Tensor) -> bool:
 
 
 def pixels(batch: int, size: int = 4) -> Pixels:
-    """Image, label and confidence all tell which image a pixel came from."""
+    """Image, label, weight and validity all tell which image a pixel came from."""
     index = torch.arange(batch).view(-1, 1, 1).expand(batch, size, size)
     return Pixels(index.unsqueeze(1).expand(-1, 3, -1, -1).float(), index, index / 10, index % 2 == 0)
 
@@ -47,7 +48,7 @@ def test_area_box_rejection_gives_the_same_law_as_drawing_until_it_fits():
         h, w = (0.4 * size**2 * ratio).sqrt().floor(), (0.4 * size**2 / ratio).sqrt().floor()
         top, left = torch.randint(size, (2, tries))
         heights += h[(top + h <= size) & (left + w <= size)].tolist()
-    ours = AreaBox(low=0.4, high=0.4, probability=1.0)(tries, size, size, CPU).any(2).sum(1).float()
+    ours = AreaBox(area=(0.4, 0.4), probability=1.0)(tries, size, size, CPU).any(2).sum(1).float()
     theirs = torch.tensor(heights[:tries])
     assert ours.mean().item() == pytest.approx(theirs.mean().item(), abs=0.3)
     assert ours.std().item() == pytest.approx(theirs.std().item(), abs=0.3)
@@ -70,7 +71,7 @@ def test_fixed_area_box_covers_half_the_image():
 
 def test_three_toggled_boxes_have_the_published_area():
     torch.manual_seed(0)
-    share = FixedAreaBox(boxes=3, low=0.25, high=0.5)(2000, 64, 64, CPU).float().mean((1, 2))
+    share = FixedAreaBox(boxes=3, proportion=(0.25, 0.5))(2000, 64, 64, CPU).float().mean((1, 2))
     assert share.mean().item() == pytest.approx(0.251, abs=0.01)
     assert share.std().item() == pytest.approx(0.069, abs=0.01)
 
@@ -96,40 +97,56 @@ def test_paste_works_for_images_labels_and_masks_of_any_dtype():
 
 @pytest.mark.parametrize("batch", [2, 3, 5])
 def test_nobody_is_its_own_partner(batch):
-    index = torch.arange(batch)
-    assert (partner(index) != index).all()
-    assert partner(index).sort().values.tolist() == index.tolist()
+    source = partners(pixels(batch), pixels(1)).label[:, 0, 0]
+    assert (source != torch.arange(batch)).all()
+    assert source.sort().values.tolist() == list(range(batch))
 
 
 def test_cutmix_moves_all_that_is_known_about_a_pixel():
     batch = pixels(3)
-    mixed = cutmix(LeftHalf(), batch, partners(batch, batch.image, batch.label))
+    mixed = cutmix(LeftHalf(), partners(batch, batch), batch)
     assert mixed.label[:, 0].tolist() == [[2, 2, 0, 0], [0, 0, 1, 1], [1, 1, 2, 2]]
     assert torch.equal(mixed.image, mixed.label.unsqueeze(1).expand(-1, 3, -1, -1).float())
-    torch.testing.assert_close(mixed.confidence, mixed.label / 10)
+    torch.testing.assert_close(mixed.weight, mixed.label / 10)
     assert torch.equal(mixed.valid, mixed.label % 2 == 0)
 
 
-def test_a_single_image_meets_the_labeled_one_which_is_certain_where_not_ignored():
-    mask = torch.tensor([[3, IGNORE], [3, 5]]).repeat_interleave(4, 0).repeat_interleave(4, 1)[None]  # 1 8 8
-    source = partners(pixels(1), torch.full((2, 3, 8, 8), 0.25), mask.expand(2, -1, -1))
+def test_class_probabilities_are_mixed_like_labels():
+    batch = pixels(2)
+    soft = batch._replace(label=batch.label.unsqueeze(1).expand(-1, 5, -1, -1).float())  # B 5 H W
+    mixed = cutmix(LeftHalf(), partners(soft, soft), soft)
+    assert torch.equal(mixed.label[:, 4], mixed.image[:, 0])
+
+
+def test_a_single_image_meets_the_first_labeled_one_resized():
+    mask = torch.tensor([[3, IGNORE], [3, 5]]).repeat_interleave(4, 0).repeat_interleave(4, 1)[None].expand(2, -1, -1)
+    labeled = certain(torch.full((2, 3, 8, 8), 0.25), mask, mask != 5)
+    source = partners(pixels(1), labeled)
     assert source.label.tolist() == [[[3, 3, IGNORE, IGNORE]] * 2 + [[3, 3, 5, 5]] * 2]
-    assert torch.equal(source.valid, source.label != IGNORE)
-    assert torch.equal(source.confidence, torch.ones(1, 4, 4))
+    assert torch.equal(source.valid, source.label != 5)
+    assert torch.equal(source.weight, torch.ones(1, 4, 4))
     torch.testing.assert_close(source.image, torch.full((1, 3, 4, 4), 0.25))
-    mixed = cutmix(LeftHalf(), pixels(1), source)
-    assert mixed.label.dtype == torch.int64
+    mixed = cutmix(LeftHalf(), source, pixels(1))
     assert mixed.label[0, 3].tolist() == [3, 3, 0, 0]
+    assert (mixed.label.dtype, mixed.valid.dtype) == (torch.int64, torch.bool)
+
+
+def test_swapping_the_law_in_a_config_keeps_no_area_of_the_old_one():
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--boxes", type=BoxLaw, default=lazy_instance(AreaBox))
+    config = parser.parse_args(["--boxes", "FixedAreaBox", "--boxes.boxes", "3"])
+    assert config.boxes.init_args.proportion == FixedAreaBox().proportion
+    assert "area" not in config.boxes.init_args
 
 
 @pytest.mark.parametrize(
     ("law", "settings"),
     [
-        (AreaBox, {"low": 0.0}),
-        (AreaBox, {"low": 0.5, "high": 0.4}),
+        (AreaBox, {"area": (0.0, 0.4)}),
+        (AreaBox, {"area": (0.5, 0.4)}),
         (AreaBox, {"ratio": 0.0}),
         (AreaBox, {"probability": 1.5}),
-        (FixedAreaBox, {"high": 1.2}),
+        (FixedAreaBox, {"proportion": (0.5, 1.2)}),
         (FixedAreaBox, {"boxes": 0}),
     ],
 )

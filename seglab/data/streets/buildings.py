@@ -41,7 +41,11 @@ def finish(texture: np.ndarray, amount: float, light: Colour, rng: RNG) -> np.nd
 def facade(
     style: Style, rng: RNG, width: float, floors: int, storey: float, base: Colour, tower: bool, texel: int
 ) -> np.ndarray:
-    """Texture h w 3 float32 (``texel`` pixels per metre, not yet lit) of a street front: ground floor with shops or doors, rows of windows, cornice."""
+    """A street front: ground floor with shops or doors, rows of windows, cornice.
+
+    Returns:
+        Texture h w 3 float32, ``texel`` pixels per metre, not yet lit.
+    """
     w, f = max(8, int(width * texel)), round(storey * texel)
     h = floors * f
     image = np.empty((h, w, 3), np.float32)

@@ -70,8 +70,9 @@ class Camera:
 
     def screen(self, view: np.ndarray) -> np.ndarray:
         """Camera coordinates N 3 -> pixels N 2 (column, row)."""
-        scale = self.focal / np.maximum(view[:, 2], 1e-3)
-        return np.stack([self.width / 2 + view[:, 0] * scale, self.rows / 2 - view[:, 1] * scale], axis=1)
+        pixels = view[:, :2] * (np.array([[self.focal, -self.focal]]) / np.maximum(view[:, 2:], 1e-3))
+        pixels += (self.width / 2, self.rows / 2)
+        return pixels
 
     def depth(self, x: float, z: float) -> float:
         return float((x - self.x) * np.sin(self.yaw) * np.cos(self.pitch) + z * np.cos(self.yaw) * np.cos(self.pitch))
@@ -185,7 +186,7 @@ class Canvas:
         cv2.copyTo(np.full_like(mask, label), mask, self.labels[window])
         if opacity is not None:
             opacity = cv2.resize(opacity, (wide, tall), interpolation=cv2.INTER_AREA)
-            alpha = cv2.warpPerspective(opacity, warp, span, flags=cv2.INTER_LINEAR) * (mask[..., None] > 0)[..., 0]
+            alpha = cv2.warpPerspective(opacity, warp, span, flags=cv2.INTER_LINEAR) * (mask > 0)
             weight = alpha[..., None].astype(np.float32) / 255
             self.image[window] = (patch * weight + self.image[window] * (1 - weight)).astype(np.uint8)
         else:

@@ -36,7 +36,7 @@ def photograph(image: np.ndarray, labels: np.ndarray, style: Style, rng: RNG) ->
     h, w = labels.shape
     if rng.random() < 0.75:
         bonnet(image, labels, style, rng)
-    linear = (image.astype(np.float32) / 255) ** np.float32(2.2)
+    linear: np.ndarray = (image.astype(np.float32) / 255) ** np.float32(2.2)
 
     # illumination: uneven light over the scene, exposure, white balance
     oy, ox = rng.integers(0, 384, 2)
@@ -71,4 +71,4 @@ def photograph(image: np.ndarray, labels: np.ndarray, style: Style, rng: RNG) ->
     quality = int(rng.integers(45, 92))
     pixels = np.ascontiguousarray((finished * 255).astype(np.uint8)[..., ::-1])
     _, code = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))[..., ::-1]

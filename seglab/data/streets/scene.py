@@ -94,7 +94,7 @@ def kerbside(road: Road, style: Style, rng: RNG, sign: int) -> list[Thing]:
         z = rng.uniform(7, 45)
         if not road.crosses(z):
             things.append(furniture.sign(style, rng, *road.at(sign * (side.kerb + rng.uniform(0.4, 0.9)), z)))
-    places = rng.uniform(6, 40, rng.poisson(0.9 if domain.photographed else 0.5))
+    places = list(rng.uniform(6, 40, rng.poisson(0.9 if domain.photographed else 0.5)))
     things += [furniture.clutter(style, rng, *road.at(sign * (side.line - 0.5), z)) for z in places]
     for rate, motor in ((domain.parked_bicycles, False), (domain.parked_motorcycles, True)):
         for _ in range(rng.poisson(0.6 * rate)):

@@ -1,0 +1,317 @@
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from layouts import FOLDER, save, write_camvid, write_cityscapes, write_folder
+from PIL import Image
+
+from seglab.cli import main
+from seglab.data import CamVid
+from seglab.data.check import check_data
+
+REPOSITORY = Path(__file__).parents[2]
+BENCHMARK = "experiments/benchmark/camvid_1_8.yaml"
+
+
+def check(capsys: pytest.CaptureFixture[str], *flags: str | Path) -> tuple[int, str, str]:
+    """Exit code, standard output in one line and standard error of ``seglab data check``."""
+    code = main(["data", "check", *map(str, flags)])
+    out, error = capsys.readouterr()
+    return code, out, error
+
+
+def config(path: Path, **sections: object) -> Path:
+    path.write_text(yaml.safe_dump(sections))
+    return path
+
+
+def camvid_flags(root: Path, labeled: str = "1/4") -> list[str]:
+    return ["--data", "CamVid", "--data.root", str(root), "--data.labeled", labeled]
+
+
+def test_good_data_pass_with_their_counts(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, error = check(capsys, *camvid_flags(camvid))
+    assert (code, error) == (0, "")
+    assert re.search(r"train\W+16\W+16\W+96x64 \(16\)", out)
+    assert re.search(r"val\W+3\W+3\W+96x64 \(3\)", out)
+    assert "training uses 4 labeled and 12 unlabeled images" in out
+    assert "no problems found" in out
+
+
+def test_class_shares_are_those_of_the_masks(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = check(capsys, *camvid_flags(camvid))
+    masks = np.stack([np.asarray(Image.open(path)) for path in sorted((camvid / "trainannot").iterdir())])
+    assert re.search(rf"bicyclist\W+{100 * (masks == 10).mean():.2f} \(16\)", out)
+    assert re.search(rf"ignored\W+{100 * (masks == 11).mean():.2f} \(16\)", out)
+
+
+def test_every_bad_file_is_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_camvid(tmp_path / "camvid", train=12, suffix=".jpg")
+
+    def mask(split: str, index: int) -> Path:
+        return root / f"{split}annot" / f"{split}_{index:05d}.png"
+
+    def image(split: str, index: int) -> Path:
+        return root / split / f"{split}_{index:05d}.jpg"
+
+    image("train", 0).write_bytes(image("train", 0).read_bytes()[:900])
+    mask("train", 1).write_bytes(mask("train", 1).read_bytes()[:-30])
+    mask("train", 2).write_bytes(b"")
+    image("train", 3).write_text("not an image")
+    save(mask("train", 4), np.zeros((10, 10), np.uint8))
+    save(mask("train", 5), np.full((64, 96), 200, np.uint8))
+    save(mask("train", 6), np.zeros((64, 96, 3), np.uint8))
+    Image.fromarray(np.full((64, 96), 700, np.uint16)).save(mask("val", 0))
+    mask("val", 1).unlink()
+    expected = {
+        image("train", 0): "damaged",
+        mask("train", 1): "damaged",
+        mask("train", 2): "not an image",
+        image("train", 3): "not an image",
+        mask("train", 4): "is 10x10 but its image",
+        mask("train", 5): r"ids \[200\]",
+        mask("train", 6): "a RGB PNG",
+        mask("val", 0): r"ids \[700\]",
+        image("val", 1): "1 of 3 images have no mask",
+    }
+    code, out, error = check(capsys, *camvid_flags(root))
+    problems = [line for line in out.splitlines() if line.startswith("problem: ")]
+    assert code == 1
+    assert "problems: 9" in error
+    assert len(problems) == len(expected)
+    for path, reason in expected.items():
+        assert sum(str(path) in line and bool(re.search(reason, line)) for line in problems) == 1, path
+
+
+@pytest.mark.parametrize("spoiled", ["image", "mask", "missing"])
+def test_one_bad_file_is_enough_to_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str], spoiled: str) -> None:
+    root = write_camvid(tmp_path, train=5, test=2)
+    path = {"image": root / "test/test_00001.png", "mask": root / "testannot/test_00001.png"}.get(spoiled)
+    if path:
+        path.write_bytes(path.read_bytes()[:-20])
+    else:
+        path = root / "train/train_00004.png"
+        (root / "trainannot/train_00004.png").unlink()
+    code, out, _ = check(capsys, *camvid_flags(root))  # labeled: the first and the fifth
+    assert code == 1
+    assert any(line.startswith("problem: ") and str(path) in line for line in out.splitlines())
+
+
+def test_all_labeled_masks_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_camvid(tmp_path, train=2)
+    for path in (root / "trainannot").iterdir():
+        path.write_bytes(b"")
+    code, out, _ = check(capsys, *camvid_flags(root))
+    assert code == 1
+    assert out.count("not an image") == 2
+
+
+def test_images_of_training_in_validation_are_named_by_content(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_camvid(tmp_path)
+    for index, copy in ((3, "copy"), (4, "other")):
+        shutil.copy(root / "train" / f"train_{index:05d}.png", root / "val" / f"{copy}.png")
+        shutil.copy(root / "trainannot" / f"train_{index:05d}.png", root / "valannot" / f"{copy}.png")
+    code, out, _ = check(capsys, *camvid_flags(root))
+    assert code == 1
+    assert f"val has 2 images of train: {root / 'val/copy.png'} = {root / 'train/train_00003.png'}" in out
+
+
+def test_one_name_for_different_images_of_two_splits_is_no_overlap(tmp_path: Path) -> None:
+    for seed, split in enumerate(("train", "val", "test")):
+        write_folder(tmp_path / split, images=3, unlabeled=0, seed=seed)
+    patterns = {"images": "{split}/images/*.jpg", "masks": "{split}/masks/*_label.png"}
+    assert main(["data", "check", "-c", str(folder_config(tmp_path, **patterns))]) == 0
+
+
+def folder_config(root: Path, **changes: object) -> Path:
+    return config(
+        root / "folder.yaml", data={"class_path": "Folder", "init_args": {"root": str(root), **FOLDER, **changes}}
+    )
+
+
+def test_held_out_images_are_no_overlap_and_their_masks_no_orphans(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, error = check(capsys, "-c", folder_config(write_folder(tmp_path)))
+    assert (code, error) == (0, "")
+    assert "train: 4 of 13 images have no mask" in out
+    assert "test is val" in out
+    assert "no image" not in out
+
+
+def test_masks_without_images_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_camvid(tmp_path)
+    for index in (2, 7):
+        (root / "train" / f"train_{index:05d}.png").unlink()
+    code, out, _ = check(capsys, *camvid_flags(root))
+    assert code == 0
+    annotations = root / "trainannot"
+    assert f"2 masks have no image: {annotations}/train_00002.png, {annotations}/train_00007.png" in out
+
+
+def test_a_missing_test_part_is_a_note_and_a_missing_validation_part_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_camvid(tmp_path, test=0)
+    code, out, _ = check(capsys, *camvid_flags(root))
+    assert code == 0
+    assert re.search(r"note: test: .*/test does not exist", out)
+    shutil.rmtree(root / "val")
+    code, out, _ = check(capsys, *camvid_flags(root))
+    assert code == 1
+    assert re.search(r"problem: val: .*/val does not exist", out)
+
+
+def test_classes_without_a_label_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_camvid(tmp_path, train=4)
+    first = root / "trainannot" / "train_00000.png"
+    ids = np.array(Image.open(first))
+    ids[(ids == 2) | (ids == 9)] = 11
+    save(first, ids)
+    _, out, _ = check(capsys, *camvid_flags(root))
+    assert "the labeled images show no pole, pedestrian" in out
+    _, out, _ = check(capsys, *camvid_flags(root, "all"))
+    assert "show no" not in out
+
+
+def test_brackets_in_names_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_camvid(tmp_path)
+    (root / "train" / "[red]a[/b].png").write_bytes(b"")
+    code, out, _ = check(capsys, *camvid_flags(root))
+    assert code == 1
+    assert f"{root}/train/[red]a[/b].png is not an image" in out
+
+
+def test_both_sides_of_an_adaptation_are_checked(
+    tmp_path: Path, gta5: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_cityscapes(tmp_path / "city")
+    shutil.rmtree(root / "gtFine/train")
+    sides = {
+        "source": {"class_path": "GTA5", "init_args": {"root": str(gta5)}},
+        "target": {"class_path": "Cityscapes", "init_args": {"root": str(root)}},
+    }
+    file = config(tmp_path / "da.yaml", data={"class_path": "DomainAdaptation", "init_args": sides})
+    code, out, error = check(capsys, "-c", file)
+    assert (code, error) == (0, "")
+    assert re.search(r"source train\W+8\W+8\W+96x64", out)
+    assert re.search(r"target train\W+9\W+0\W+96x64", out)
+    assert "training uses 8 labeled and 9 unlabeled images" in out
+    bad = root / "leftImg8bit/val/aachen/aachen_000000_000019_leftImg8bit.png"
+    bad.write_bytes(b"")
+    code, out, _ = check(capsys, "-c", file)
+    assert code == 1
+    assert f"target val: {bad} is not an image" in out
+
+
+def test_the_contact_sheet_decodes_each_side_with_its_own_ids(tmp_path: Path, folder: Path) -> None:
+    write_folder(tmp_path, images=4, unlabeled=0)
+    for path in (tmp_path / "masks").iterdir():
+        save(path, np.asarray(Image.open(path)) // 10)
+    target = FOLDER | {"ids": {1: "ground", 2: "plant", 3: "thing"}}
+    sides = {
+        "source": {"class_path": "Folder", "init_args": {"root": str(folder), **FOLDER}},
+        "target": {"class_path": "Folder", "init_args": {"root": str(tmp_path), **target}},
+    }
+    file = config(tmp_path / "da.yaml", data={"class_path": "DomainAdaptation", "init_args": sides})
+    heights = []
+    for flags in (["-c", str(file)], ["-c", str(folder_config(tmp_path, ids=target["ids"]))]):
+        assert main(["data", "check", *flags, "--sheet", str(tmp_path / "sheet.png")]) == 0
+        with Image.open(tmp_path / "sheet.png") as sheet:
+            heights.append(sheet.height)
+    assert heights[0] > heights[1]  # the source's rows are not left out
+
+
+# Flags
+
+
+def test_a_sheet_is_written_and_opens(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = tmp_path / "new" / "sheet.png"
+    code, out, _ = check(capsys, *camvid_flags(camvid), "--sheet", sheet)
+    assert code == 0
+    assert str(sheet) in out.replace("\n", "")
+    with Image.open(sheet) as picture:
+        picture.load()
+        assert picture.width > 3 * 300
+        assert picture.height > 10 * 200  # four images of train, three of val and of test
+
+
+def test_a_sheet_must_be_a_png(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, error = check(capsys, *camvid_flags(camvid), "--sheet", tmp_path / "sheet")
+    assert code == 1
+    assert "give the name of a .png file" in error
+
+
+def test_a_benchmark_file_from_the_repository_root(
+    camvid: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    code, out, error = check(capsys, "-c", BENCHMARK, "--data.root", camvid)
+    assert (code, error) == (0, "")
+    assert "training uses 2 labeled and 14 unlabeled images" in out
+
+
+def test_later_files_and_flags_win(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark = ["-c", str(REPOSITORY / BENCHMARK), "--data.root", str(camvid)]
+    quarter = config(tmp_path / "quarter.yaml", data={"init_args": {"labeled": "1/4"}})
+    _, out, _ = check(capsys, *benchmark, "--config", quarter)
+    assert "training uses 4 labeled and 12 unlabeled images" in out
+    _, out, _ = check(capsys, *benchmark, "-c", quarter, "--data.labeled", "1/2")
+    assert "training uses 8 labeled and 8 unlabeled images" in out
+
+
+def test_other_sections_do_not_matter_and_fragments_are_read(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    fragment = {"class_path": "CamVid", "init_args": {"root": str(camvid)}}
+    (tmp_path / "data" / "camvid.yaml").write_text(json.dumps(fragment))
+    file = config(tmp_path / "benchmark.yaml", data="data/camvid.yaml", bogus={"key": 1}, method="none.yaml")
+    code, out, _ = check(capsys, "-c", file)
+    assert code == 0
+    assert "training uses 16 labeled and 16 unlabeled images" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {class_path: CamVid, init_args: {root: x, croop: [8, 8]}}", "croop"),
+        ("data: {class_path: CamVidd, init_args: {root: x}}", "CamVidd"),
+        ("data: {class_path: CamVid, init_args: {root: x, crop: small}}", "crop"),
+        ("data: {class_path: CamVid}", "root"),
+        ("data: missing.yaml", "missing.yaml"),
+        ("trainer: {}", "data"),
+        ("- a\n- b", "no config"),
+        ("data: [", "not valid YAML"),
+    ],
+)
+def test_mistakes_in_a_file_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    file = tmp_path / "benchmark.yaml"
+    file.write_text(text)
+    code, _, error = check(capsys, "-c", file)
+    assert code == 1
+    assert error.startswith("seglab: error: ")
+    assert message in error
+
+
+@pytest.mark.parametrize("flags", [["-c"], ["-c", "absent.yaml"], ["-c", os.devnull], ["--bogus", "1"], []])
+def test_mistakes_in_the_flags_are_named(capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
+    code, _, error = check(capsys, *flags)
+    assert code == 1
+    assert (flags or ["data"])[-1] in error
+
+
+def test_report_for_programs(camvid: Path) -> None:
+    report = check_data(CamVid(str(camvid), labeled="1/8"))
+    assert [part.name for part in report.parts] == ["train", "val", "test"]
+    assert report.problems == []
+    assert report.parts[0].pixels.sum() == 16 * 96 * 64

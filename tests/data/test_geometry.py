@@ -1,0 +1,147 @@
+import cv2
+import numpy as np
+import pytest
+
+from seglab.data.geometry import ScaledCrop, weak_view
+from seglab.labels import IGNORE
+from seglab.types import SeglabError
+
+HEIGHT, WIDTH = 48, 64
+
+
+def coded(mask: np.ndarray) -> np.ndarray:
+    """An image whose every channel is a function of the mask."""
+    return np.stack([mask * 20, 255 - mask * 20, mask * 10 + 5], -1).astype(np.uint8)
+
+
+def blocks(step: int = 8) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    grid = rng.integers(0, 11, (HEIGHT // step, WIDTH // step))
+    return grid.repeat(step, 0).repeat(step, 1).astype(np.uint8)
+
+
+def cut(seed: int, size: tuple[int, int], scale: tuple[float, float], mask: np.ndarray) -> dict[str, np.ndarray]:
+    view = weak_view(size, scale)
+    view.set_random_seed(seed)
+    return view(image=coded(mask), mask=mask, valid=np.zeros_like(mask))
+
+
+def test_at_scale_one_it_is_a_plain_crop() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    mask = rng.integers(0, 11, (HEIGHT, WIDTH), dtype=np.uint8)
+    places = set()
+    for seed in range(20):
+        view = weak_view((16, 24), (1.0, 1.0))
+        view.set_random_seed(seed)
+        out = view(image=image, mask=mask, valid=np.zeros_like(mask))
+        tops, lefts = np.nonzero((np.lib.stride_tricks.sliding_window_view(mask, (16, 24)) == out["mask"]).all((2, 3)))
+        if not len(tops):  # flipped
+            out = {key: array[:, ::-1] for key, array in out.items()}
+            windows = np.lib.stride_tricks.sliding_window_view(mask, (16, 24))
+            tops, lefts = np.nonzero((windows == out["mask"]).all((2, 3)))
+        assert len(tops) == 1
+        top, left = tops[0], lefts[0]
+        assert np.array_equal(out["image"], image[top : top + 16, left : left + 24])
+        assert not out["valid"].any()
+        places.add((top, left))
+    assert len(places) > 15
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.5, 0.77, 1.3, 2.0])
+def test_labels_are_never_interpolated_and_image_and_mask_stay_aligned(scale: float) -> None:
+    mask = np.where(blocks(16) < 6, 0, 10).astype(np.uint8)  # anything between would be an interpolated id
+    for seed in range(10):
+        out = cut(seed, (20, 24), (scale, scale), mask)
+        assert set(np.unique(out["mask"])) <= {0, 10, IGNORE}
+        inside = out["valid"] == 0
+        assert np.array_equal(out["mask"] == IGNORE, ~inside)
+        # at edges the image is a mixture; wherever the neighbours agree, a pixel has the colour of its label
+        kernel = np.ones((3, 3), np.uint8)
+        uniform = cv2.erode(out["mask"], kernel) == cv2.dilate(out["mask"], kernel)
+        plain = uniform & inside
+        plain[[0, -1]] = plain[:, [0, -1]] = False  # their neighbours are unknown
+        assert plain.sum() > 0.2 * inside.sum()
+        assert np.abs(out["image"].astype(int) - coded(out["mask"]).astype(int))[plain].max() <= 2
+
+
+def test_padding_is_marked_at_the_right_and_bottom_before_the_flip() -> None:
+    mask = np.ones((HEIGHT, WIDTH), np.uint8)
+    seen = set()
+    for seed in range(12):
+        out = cut(seed, (HEIGHT, WIDTH), (0.5, 0.5), mask)
+        flipped = bool(out["valid"][0, 0])
+        seen.add(flipped)
+        expected = np.full((HEIGHT, WIDTH), IGNORE, np.uint8)
+        expected[: HEIGHT // 2, WIDTH // 2 :] = 0
+        expected = expected if flipped else expected[:, ::-1]
+        assert np.array_equal(out["valid"], expected)
+        assert np.array_equal(out["mask"] == IGNORE, expected == IGNORE)
+        assert not out["image"][expected == IGNORE].any()
+        assert (out["image"][expected == 0] == coded(mask)[0, 0]).all()
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize(("size", "scale"), [((16, 16), (0.35, 0.9)), ((40, 40), (1.1, 3.0))])
+def test_no_half_pixel_shift_between_image_and_mask(size: tuple[int, int], scale: tuple[float, float]) -> None:
+    """The mean position of an edge in the image equals that in the mask, over many windows."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[:, 31:] = 1
+    image = np.repeat(mask[..., None] * 255, 3, -1).astype(np.uint8)
+    gaps = []
+    for seed in range(400):
+        crop = ScaledCrop(size, scale)
+        crop.set_random_seed(seed)
+        out = crop(image=image, mask=mask)
+        inside = out["mask"][0] != IGNORE
+        dark = (255 - out["image"][:, inside, 0].astype(float)).sum(1).mean() / 255  # left of the edge, sub-pixel
+        hard = (out["mask"] == 0).sum(1).mean()
+        if 1 < hard < size[1] - 1:
+            gaps.append(dark - hard)
+    assert len(gaps) > 50
+    assert np.abs(gaps).max() <= 0.6  # the mask's edge is on whole pixels
+    assert abs(np.mean(gaps)) < 0.06  # pixels of the crop; its standard error is about 0.02
+
+
+def test_windows_lie_inside_the_image_and_cover_it() -> None:
+    crop = ScaledCrop((20, 24), (0.6, 2.0))
+    data = {"image": np.zeros((HEIGHT, WIDTH, 3), np.uint8)}
+    crop.set_random_seed(0)
+    windows = [crop.get_params_dependent_on_data({"shape": (HEIGHT, WIDTH, 3)}, data) for _ in range(2000)]
+    bottoms = [w["top"] + w["window"][0] for w in windows]
+    rights = [w["left"] + w["window"][1] for w in windows]
+    assert min(w["top"] for w in windows) == min(w["left"] for w in windows) == 0
+    assert max(bottoms) == HEIGHT
+    assert max(rights) == WIDTH
+
+
+def test_scale_is_uniform_over_its_range() -> None:
+    crop = ScaledCrop((100, 200), (0.5, 2.0))
+    crop.set_random_seed(1)
+    shape = {"shape": (500, 500, 3)}
+    factors = np.array([200 / crop.get_params_dependent_on_data(shape, {})["window"][1] for _ in range(4000)])
+    assert factors.min() >= 0.498
+    assert factors.max() <= 2.01
+    # quartiles of the uniform law on 0.5 to 2; the standard error of each is about 0.01
+    assert np.allclose(np.quantile(factors, [0.25, 0.5, 0.75]), [0.875, 1.25, 1.625], atol=0.05)
+
+
+def test_half_of_the_views_are_flipped() -> None:
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:, 4:] = 1
+    flips = [cut(seed, (8, 8), (1.0, 1.0), mask)["mask"][0, 0] == 1 for seed in range(300)]
+    assert 110 < sum(flips) < 190
+
+
+def test_a_huge_scale_leaves_at_least_one_pixel() -> None:
+    out = cut(0, (4, 4), (100.0, 100.0), blocks())
+    assert out["image"].shape == (4, 4, 3)
+    assert len(np.unique(out["mask"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "scale"), [((0, 8), (1.0, 1.0)), ((8, -1), (1.0, 1.0)), ((8, 8), (0.0, 1.0)), ((8, 8), (2.0, 1.0))]
+)
+def test_impossible_crops_are_refused(size: tuple[int, int], scale: tuple[float, float]) -> None:
+    with pytest.raises(SeglabError, match=r"crop|scale"):
+        weak_view(size, scale)

@@ -1,0 +1,197 @@
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from layouts import write_camvid
+from torch import Tensor
+
+from seglab.data import CamVid
+from seglab.data.files import Item
+from seglab.data.geometry import weak_view
+from seglab.data.streams import Frames, Positions, Stream, frame_loader, stream_loader
+from seglab.labels import CAMVID
+from seglab.types import SeglabError
+
+CROP = (32, 48)
+
+
+def labeled(root: Path, seed: int = 0, tag: int = 0) -> Stream:
+    return Stream(CamVid(str(root)).items("train"), CAMVID, weak_view(CROP, (0.5, 2.0)), seed, tag)
+
+
+def batches(stream: Stream, positions: Positions, workers: int, count: int) -> list[dict[str, Tensor | list[str]]]:
+    return list(itertools.islice(stream_loader(stream, positions, workers), count))
+
+
+def same(one: dict[str, Tensor | list[str]], other: dict[str, Tensor | list[str]]) -> bool:
+    assert one.keys() == other.keys()
+    return all(
+        torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a == b
+        for a, b in zip(one.values(), other.values(), strict=True)
+    )
+
+
+def test_samples_are_bytes_with_the_mask_of_their_image(camvid: Path) -> None:
+    sample = labeled(camvid)[3]
+    assert sample["image"].shape == (3, *CROP)
+    assert (sample["image"].dtype, sample["mask"].dtype, sample["valid"].dtype) == (
+        torch.uint8,
+        torch.uint8,
+        torch.bool,
+    )
+    assert (sample["mask"][~sample["valid"]] == 255).all()
+    assert sample["key"].startswith("train_")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_data_do_not_depend_on_the_number_of_workers(camvid: Path, workers: int) -> None:
+    stream = labeled(camvid)
+    torch.manual_seed(workers)  # nor on the state of the global generator
+    for one, other in zip(batches(stream, Positions(4), 0, 6), batches(stream, Positions(4), workers, 6), strict=True):
+        assert same(one, other)
+
+
+def test_data_do_not_depend_on_the_number_of_ranks(camvid: Path) -> None:
+    stream = labeled(camvid)
+    alone = batches(stream, Positions(4), 0, 5)
+    ranks = [batches(stream, Positions(4, rank=rank, world=2), 0, 5) for rank in range(2)]
+    for whole, first, second in zip(alone, *ranks, strict=True):
+        for name in ("image", "mask", "valid"):
+            assert torch.equal(whole[name], torch.stack([first[name], second[name]], 1).flatten(0, 1))
+        assert whole["key"] == [key for pair in zip(first["key"], second["key"], strict=True) for key in pair]
+
+
+def test_a_resumed_stream_goes_on_where_the_first_stopped(camvid: Path) -> None:
+    whole = batches(labeled(camvid), Positions(3), 0, 12)
+    resumed = batches(labeled(camvid), Positions(3, start=7), 2, 5)
+    for one, other in zip(whole[7:], resumed, strict=True):
+        assert same(one, other)
+
+
+def test_a_sample_does_not_depend_on_those_before_it(camvid: Path) -> None:
+    forward = [labeled(camvid)[i] for i in (40, 3, 17)]
+    stream = labeled(camvid)
+    backward = [stream[i] for i in (17, 3, 40)][::-1]
+    for one, other in zip(forward, backward, strict=True):
+        assert same(one, other)
+
+
+def test_every_pass_visits_every_image_once_in_another_order(camvid: Path) -> None:
+    stream = labeled(camvid)
+    passes = [[stream.item(lap * 16 + offset).key for offset in range(16)] for lap in range(4)]
+    assert all(Counter(keys) == Counter(item.key for item in stream.items) for keys in passes)
+    assert len({tuple(keys) for keys in passes}) == 4
+
+
+def test_one_image_is_cropped_differently_in_every_pass(camvid: Path) -> None:
+    stream = Stream(CamVid(str(camvid)).items("train")[:1], CAMVID, weak_view(CROP, (0.5, 2.0)), 0, 0)
+    crops = {stream[position]["image"].numpy().tobytes() for position in range(20)}
+    assert len(crops) == 20
+
+
+def test_seeds_and_tags_give_other_orders_and_crops(camvid: Path) -> None:
+    orders = {tuple(labeled(camvid, *st).item(i).key for i in range(16)) for st in ((0, 0), (1, 0), (0, 1), (1, 1))}
+    assert len(orders) == 4
+    one = [
+        Stream(CamVid(str(camvid)).items("train")[:1], CAMVID, weak_view(CROP, (0.5, 2.0)), *st)
+        for st in ((0, 0), (1, 0), (0, 1))
+    ]
+    assert len({stream[0]["image"].numpy().tobytes() for stream in one}) == 3
+
+
+def test_labeled_and_unlabeled_streams_are_not_in_step(camvid: Path) -> None:
+    data = CamVid(str(camvid), crop=CROP)  # all labeled, so both draw from the same images
+    one, other = data.labeled_stream(0), data.unlabeled_stream(0)
+    assert one.items == other.items
+    together = sum(one.item(i).key == other.item(i).key for i in range(160))
+    assert together < 30  # 10 of 160 by chance
+
+
+def test_positions_of_the_ranks_make_up_the_global_batch() -> None:
+    whole = list(itertools.islice(Positions(6, start=2), 3))
+    assert whole[0] == [12, 13, 14, 15, 16, 17]
+    for world in (2, 3, 6):
+        shares = [itertools.islice(Positions(6, 2, rank, world), 3) for rank in range(world)]
+        for batch, *parts in zip(whole, *shares, strict=True):
+            assert {len(part) for part in parts} == {6 // world}
+            assert sorted(itertools.chain(*parts)) == batch
+
+
+@pytest.mark.parametrize(("batch", "world", "message"), [(6, 4, "multiple of 4"), (2, 3, "3 ranks"), (0, 1, "empty")])
+def test_batches_that_do_not_divide_are_refused(batch: int, world: int, message: str) -> None:
+    with pytest.raises(SeglabError, match=message):
+        Positions(batch, world=world)
+
+
+def test_a_stream_of_nothing_is_refused() -> None:
+    with pytest.raises(SeglabError, match="at least one image"):
+        Stream([], CAMVID, weak_view(CROP, (1.0, 1.0)), 0, 0)
+
+
+# The unlabeled stream
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_unlabeled_samples_never_have_a_mask(camvid: Path, hidden: bool) -> None:
+    data = CamVid(str(camvid), labeled="1/4", crop=CROP, hidden_masks=hidden)
+    stream = data.unlabeled_stream(0)
+    assert {stream.item(i).key for i in range(12)}.isdisjoint(item.key for item in data.labeled_items())
+    for position in range(12):
+        assert set(stream[position]) == {"image", "valid", "key"} | ({"hidden"} if hidden else set())
+
+
+def test_no_mask_file_is_opened_for_unlabeled_images(tmp_path: Path) -> None:
+    write_camvid(tmp_path, train=8)
+    data = CamVid(str(tmp_path), labeled="1/4", crop=CROP, hidden_masks=False)
+    before = [data.unlabeled_stream(0)[i] for i in range(6)]
+    for item in data.unlabeled_items():
+        item.mask.write_bytes(b"opening this would fail")
+    for position, sample in enumerate(before):
+        assert same(sample, data.unlabeled_stream(0)[position])
+    with pytest.raises(SeglabError, match="not an image"):
+        CamVid(str(tmp_path), labeled="1/4", crop=CROP).unlabeled_stream(0)[0]
+
+
+def test_hidden_truth_does_not_change_the_images(tmp_path: Path) -> None:
+    write_camvid(tmp_path, train=8)
+    views = []
+    for _ in range(2):
+        data = CamVid(str(tmp_path), labeled="1/4", crop=CROP)
+        views.append([data.unlabeled_stream(0)[i] for i in range(6)])
+        for item in data.unlabeled_items():
+            if item.mask:
+                item.mask.unlink()
+    for with_truth, without in zip(*views, strict=True):
+        assert "hidden" in with_truth
+        assert "hidden" not in without
+        assert same({k: v for k, v in with_truth.items() if k != "hidden"}, without)
+
+
+def test_images_without_truth_are_collated_with_those_that_have_it(camvid: Path) -> None:
+    all_items = CamVid(str(camvid)).items("train")
+    mixed: list[Item] = [item._replace(mask=None) if i % 2 else item for i, item in enumerate(all_items)]
+    stream = Stream(mixed, CAMVID, weak_view(CROP, (1.0, 1.0)), 0, 1, "hidden")
+    (batch,) = batches(stream, Positions(16), 0, 1)
+    bare = [key in {item.key for item in mixed if item.mask is None} for key in batch["key"]]
+    assert [bool((hidden == 255).all()) for hidden in batch["hidden"]] == bare
+
+
+# Whole images
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_every_frame_is_evaluated_by_one_rank(camvid: Path, world: int) -> None:
+    items = CamVid(str(camvid)).items("train")
+    loaders = [frame_loader(Frames(items, CAMVID, rank, world), 0) for rank in range(world)]
+    frames = [frame for loader in loaders for frame in loader]
+    assert Counter(frame["key"][0] for frame in frames) == Counter(item.key for item in items)
+    assert all(frame["image"].shape == (1, 3, 64, 96) and frame["mask"].shape == (1, 64, 96) for frame in frames)
+    assert np.unique(frames[0]["mask"]).tolist() == [*range(11), 255]
+
+
+def test_frames_without_masks_have_none(camvid: Path) -> None:
+    item = CamVid(str(camvid)).items("val")[0]._replace(mask=None)
+    assert set(Frames([item], CAMVID)[0]) == {"image", "key"}

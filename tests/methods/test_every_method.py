@@ -1,0 +1,140 @@
+"""What every method must do, found by its file in experiments/method: a new one cannot escape."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from probes import EXPERIMENTS, METHODS, column, fit_command, only_run, rows, run_seglab, same, weights
+
+import seglab.methods
+from seglab.cli import main
+from seglab.methods import Method
+from seglab.ops.ema import Teacher
+
+pytestmark = pytest.mark.parametrize("method", METHODS)
+
+
+def test_every_class_has_a_file(method: str) -> None:
+    classes = {name for name in seglab.methods.__all__ if issubclass_of_method(name)}
+    named = {yaml.safe_load((EXPERIMENTS / f"method/{m}.yaml").read_text())["model"]["class_path"] for m in METHODS}
+    assert named == classes
+
+
+def issubclass_of_method(name: str) -> bool:
+    part = getattr(seglab.methods, name)
+    return isinstance(part, type) and issubclass(part, Method) and part is not Method
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_runs_and_logs_its_terms(method: str, precision: str, camvid: Path, tmp_path: Path) -> None:
+    assert main(fit_command(method, camvid, tmp_path, 4, "--trainer.precision", precision)) == 0
+    run = only_run(tmp_path)
+    assert len(column(run, "train/loss")) == 4
+    assert all(torch.isfinite(torch.tensor(column(run, "train/loss"))))
+    assert len(column(run, "val/mIoU")) == 2
+    assert (run / "summary.json").is_file()
+
+
+def test_overfits_one_batch(method: str, camvid: Path, tmp_path: Path) -> None:
+    flags = ["--data.labeled", "1/8", "--data.crop", "[64,96]", "--data.scale", "[1,1]", "--optimizer.lr", "0.003"]
+    assert main(fit_command(method, camvid, tmp_path, 40, *flags, "--trainer.val_check_interval", "40")) == 0
+    run = only_run(tmp_path)
+    name = "train/loss/supervised" if "train/loss/supervised" in rows(run)[0] else "train/loss"
+    loss = column(run, name)
+    assert sum(loss[-5:]) < 0.7 * sum(loss[:5]), loss
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_resumes_bit_for_bit(
+    method: str, accumulate: int, camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--trainer.accumulate_grad_batches", str(accumulate), "--trainer.val_check_interval", "2"]
+    whole = fit_command(method, camvid, tmp_path / "whole", 5, *flags)
+    broken = fit_command(method, camvid, tmp_path / "broken", 5, *flags)
+    assert main(whole) == 0
+
+    step = Method.training_step
+
+    def step_or_die(self: Method, batch: dict, batch_idx: int) -> torch.Tensor:
+        if self.global_step == 3:
+            raise RuntimeError("killed")
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Method, "training_step", step_or_die)
+    with pytest.raises(RuntimeError, match="killed"):
+        main(broken)
+    monkeypatch.undo()
+    assert main([*broken, "--ckpt_path", "last"]) == 0
+
+    a, b = only_run(tmp_path / "whole"), only_run(tmp_path / "broken")
+    assert same(weights(a), weights(b))
+    assert rows(a) == rows(b)
+    optimizers = [torch.load(r / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"] for r in (a, b)]
+    for left, right in zip(optimizers[0][0]["state"].values(), optimizers[1][0]["state"].values(), strict=True):
+        assert all(torch.equal(left[key], right[key]) for key in left)
+
+
+def test_two_ranks_agree(method: str, camvid: Path, tmp_path: Path) -> None:
+    probe = json.dumps({"class_path": "probes.SaveRankState", "init_args": {"folder": str(tmp_path)}})
+    flags = ["--data.labeled_batch", "4", "--data.unlabeled_batch", "4", f"--trainer.callbacks+={probe}"]
+    ranks = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    done = run_seglab(*fit_command(method, camvid, tmp_path / "runs", 3, *flags, *ranks))
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    zero, one = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert same(zero["parameters"], one["parameters"])
+    run = only_run(tmp_path / "runs")
+    assert main(["validate", str(run), "--trainer.devices", "1", "--trainer.strategy", "auto"]) == 0
+    alone = yaml.safe_load((run / "validate_last.json").read_text())
+    for name in [key for key in alone if key.startswith("val")]:  # every pixel counted once, by the same statistics
+        assert column(run, name)[-1:] == ([alone[name]] if alone[name] is not None else [])
+
+    assert main(fit_command(method, camvid, tmp_path / "single", 3, *flags)) == 0
+    single = torch.load(tmp_path / "rank0.pt", weights_only=True)["keys"]
+    for both, left, right in zip(single, zero["keys"], one["keys"], strict=True):
+        assert sorted(both) == sorted(left + right)
+
+
+def test_accumulation_updates_the_teacher_once_per_step(
+    method: str, camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    update = Teacher.update
+
+    def count(self: Teacher, student: torch.nn.Module, step: int) -> None:
+        steps.append(step)
+        update(self, student, step)
+
+    monkeypatch.setattr(Teacher, "update", count)
+    assert main(fit_command(method, camvid, tmp_path, 3, "--trainer.accumulate_grad_batches", "2")) == 0
+    assert steps in ([], [0, 1, 2])
+    assert bool(steps) == any(key.startswith("teacher.") for key in weights(only_run(tmp_path)))
+
+
+def test_never_reads_a_label_of_unlabeled_images(
+    method: str, camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Method.training_step
+
+    def guarded(self: Method, batch: dict, batch_idx: int) -> torch.Tensor:
+        if "unlabeled" in batch:
+            batch["unlabeled"] = Unlabeled(batch["unlabeled"])
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    class Unlabeled(dict):
+        def __getitem__(self, key: str) -> object:
+            assert key not in ("mask", "hidden"), "a label of an unlabeled image was read"
+            return super().__getitem__(key)
+
+    monkeypatch.setattr(Method, "training_step", guarded)
+    assert main(fit_command(method, camvid, tmp_path, 2)) == 0
+    hidden = [row for row in rows(only_run(tmp_path)) if row.get("train/pseudo/coverage")]
+    assert bool(hidden) == ("teacher" in {key.partition(".")[0] for key in weights(only_run(tmp_path))})
+
+
+def test_works_with_one_image_per_stream_and_without_unlabeled_masks(method: str, camvid: Path, tmp_path: Path) -> None:
+    flags = ["--data.hidden_masks", "false", "--data.labeled_batch", "1", "--data.unlabeled_batch", "1"]
+    network = ["--network.decoder", "FPN", "--network.output_stride", "0", "--network.decoder_options", "null"]
+    assert main(fit_command(method, camvid, tmp_path, 2, *flags, *network)) == 0

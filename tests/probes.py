@@ -1,0 +1,81 @@
+"""Callbacks that tests put into a run to see inside it, and the small commands they run."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+ROOT = Path(__file__).parent.parent
+EXPERIMENTS = ROOT / "experiments"
+METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
+
+
+def fit_command(method: str, camvid: Path, runs: Path, steps: int = 4, *flags: str) -> list[str]:
+    """``fit`` of a method file on a tiny CamVid with a tiny network."""
+    return [
+        "fit",
+        *("-c", str(EXPERIMENTS / "benchmark/camvid_1_8.yaml")),
+        *("-c", str(EXPERIMENTS / f"method/{method}.yaml")),
+        *("--network", str(EXPERIMENTS / "network/tiny.yaml")),
+        *("--data.root", str(camvid), "--data.labeled", "1/2", "--data.workers", "0"),
+        *("--data.crop", "[32,48]", "--data.labeled_batch", "2", "--data.unlabeled_batch", "2"),
+        *("--trainer.max_steps", str(steps), "--trainer.val_check_interval", "2"),
+        *("--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--runs", str(runs)),
+        *flags,
+    ]
+
+
+def only_run(runs: Path) -> Path:
+    """The one run directory below ``runs``."""
+    (config,) = runs.glob("*/*/*/config.yaml")
+    return config.parent
+
+
+def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    return torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def column(run: Path, name: str) -> list[float]:
+    return [float(row[name]) for row in rows(run) if row.get(name)]
+
+
+def run_seglab(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """A real ``seglab`` process, one thread each, that can import these probes."""
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    command = [sys.executable, "-m", "seglab", *args]
+    return subprocess.run(command, cwd=cwd or ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
+
+
+def config(run: Path) -> dict[str, Any]:
+    return yaml.safe_load((run / "config.yaml").read_text())
+
+
+class SaveRankState(Callback):
+    """Saves every rank's parameters and the keys of the images that it saw."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self.keys: list[list[str]] = []
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.keys.append([key for name in sorted(batch) for key in batch[name]["key"]])
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        parameters = {name: value.detach().clone() for name, value in module.named_parameters()}
+        torch.save({"keys": self.keys, "parameters": parameters}, self.folder / f"rank{trainer.global_rank}.pt")
