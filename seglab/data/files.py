@@ -148,7 +148,7 @@ def read_mask(path: Path, space: LabelSpace) -> np.ndarray:
     """
     ids = _read_ids(path)
     if ids.dtype == np.uint8:
-        return space.decode[ids]
+        return cv2.LUT(ids, space.decode)
     return np.where(ids == ids & 255, space.decode[ids & 255], np.uint8(UNKNOWN))
 
 
@@ -214,6 +214,7 @@ def _ends_whole(data: bytes) -> bool:
 
 def _load_with_pillow(path: Path, data: bytes) -> Image.Image:
     try:
+        Image.open(BytesIO(data)).verify()  # checksums of a PNG, which load() skips
         image = Image.open(BytesIO(data))
         image.load()
     except UnidentifiedImageError as error:

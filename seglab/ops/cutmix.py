@@ -160,6 +160,6 @@ def _check(law: BoxLaw, area: str, probability: float) -> None:
         0.0 < low <= high <= 1.0,
         f"{name}.{area}",
         (low, high),
-        "give shares of the image, 0 < smallest <= largest <= 1",
+        "give shares of the image, 0 < low <= high <= 1",
     )
     check(0.0 <= probability <= 1.0, f"{name}.probability", probability, "give a probability in [0, 1]")

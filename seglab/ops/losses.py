@@ -56,11 +56,11 @@ class OhemCrossEntropy(Criterion):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         loss = pixel_cross_entropy(logits, target)
         labelled = target != IGNORE
-        probability = torch.exp(-loss.detach())  # of the true class; 1 on ignored pixels, which sorts them last
+        # Of the true class; 1 on ignored pixels: they come last, and a rank among them keeps every labelled pixel.
+        probability = torch.exp(-loss.detach())
         rank = min(self.min_kept, probability.numel())
         threshold = probability.flatten().sort().values[rank - 1].clamp(min=self.threshold)
-        too_few = labelled.sum() < self.min_kept  # a tensor: branching on it in Python would wait for the device
-        return pixel_mean(loss, labelled & (too_few | (probability <= threshold)))
+        return pixel_mean(loss, labelled & (probability <= threshold))
 
 
 def pixel_cross_entropy(logits: Tensor, label: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -93,7 +93,7 @@ def test_one_bad_file_is_enough_to_fail(tmp_path: Path, capsys: pytest.CaptureFi
     root = write_camvid(tmp_path, train=5, test=2)
     path = {"image": root / "test/test_00001.png", "mask": root / "testannot/test_00001.png"}.get(spoiled)
     if path:
-        path.write_bytes(path.read_bytes()[:-20])
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     else:
         path = root / "train/train_00004.png"
         (root / "trainannot/train_00004.png").unlink()
@@ -183,10 +183,10 @@ def test_classes_without_a_label_are_noted(tmp_path: Path, capsys: pytest.Captur
 
 def test_brackets_in_names_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_camvid(tmp_path)
-    (root / "train" / "[red]a[/b].png").write_bytes(b"")
+    (root / "train" / "[red]a[b].png").write_bytes(b"")
     code, out, _ = check(capsys, *camvid_flags(root))
     assert code == 1
-    assert f"{root}/train/[red]a[/b].png is not an image" in out
+    assert f"{root}/train/[red]a[b].png is not an image" in out
 
 
 def test_both_sides_of_an_adaptation_are_checked(

@@ -256,6 +256,18 @@ def test_damaged_files_are_named(
 
 
 @pytest.mark.parametrize("read", READERS, ids=["image", "mask"])
+def test_no_flipped_bit_of_a_png_passes(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    ids = np.random.default_rng(0).choice([0, 7, 8], (8, 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    data = encoded(ids, "PNG")
+    for place in range(45, len(data) - 16, 3):
+        spoiled = bytearray(data)
+        spoiled[place] ^= 16
+        (tmp_path / "m.png").write_bytes(spoiled)
+        with pytest.raises(SeglabError, match=r"m\.png"):
+            read(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize("read", READERS, ids=["image", "mask"])
 def test_missing_files_are_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
     with pytest.raises(SeglabError, match=r"gone.png cannot be read .*: restore it or leave it out"):
         read(tmp_path / "gone.png")

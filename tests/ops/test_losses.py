@@ -105,13 +105,13 @@ def test_squared_distance_has_the_values_of_mean_teacher_and_cutmix_seg():
 
 
 @pytest.mark.parametrize("criterion", [CrossEntropy(), OhemCrossEntropy(min_kept=3)])
-def test_losses_are_float32_under_autocast(criterion):
+def test_losses_are_float32_with_and_without_autocast(criterion):
     logits, target = torch.randn(1, 3, 4, 4, dtype=torch.bfloat16), torch.randint(3, (1, 4, 4))
     with torch.autocast("cpu", torch.bfloat16):
         loss = criterion(logits, target)
         assert pixel_cross_entropy(logits, target).dtype == torch.float32
         assert squared_distance(logits, logits).dtype == torch.float32
-    assert loss.dtype == torch.float32
+    assert loss.dtype == criterion(logits, target).dtype == torch.float32
     torch.testing.assert_close(loss, criterion(logits.float(), target))
 
 

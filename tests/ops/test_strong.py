@@ -52,9 +52,9 @@ def test_probabilities_are_the_share_of_changed_images(name):
     assert changed.item() == pytest.approx(0.3, abs=0.08)
 
 
-def test_brightness_is_drawn_from_its_whole_range():
+def test_brightness_is_drawn_from_its_whole_range_and_seen_through_gray_and_blur():
     torch.manual_seed(0)
-    law = StrongView(**NEVER | {"jitter_probability": 1.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0})
+    law = StrongView(1.0, contrast=0.0, saturation=0.0, hue=0.0, grayscale_probability=1.0, blur_probability=1.0)
     factor = law(torch.full((500, 3, 2, 2), 0.5)).mean((1, 2, 3)) / 0.5
     assert factor.min().item() == pytest.approx(0.5, abs=0.02)
     assert factor.max().item() == pytest.approx(1.5, abs=0.02)

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seglab.data.streets.bodies import GLASS, Panel, across, box, extrude, flank, vehicle, wheel, windows
-from seglab.data.streets.canvas import Colour, Thing
-from seglab.data.streets.style import BUS, CAR, RNG, TRAIN, TRUCK, Style, rgb
+from seglab.streets.bodies import GLASS, Panel, across, box, extrude, flank, vehicle, wheel, windows
+from seglab.streets.canvas import Colour, Thing
+from seglab.streets.style import BUS, CAR, RNG, TRAIN, TRUCK, Style, rgb
 
 
 class Shape(NamedTuple):

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from seglab.data.streets.scene import render
-from seglab.data.streets.style import GAME, PHOTO
 from seglab.labels import CITYSCAPES
+from seglab.streets.scene import render
+from seglab.streets.style import GAME, PHOTO
 from seglab.types import SeglabError
 
 VERSION = 1  # of the generator: the same parameters and version give the same bytes

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from seglab.data.streets.canvas import noise
-from seglab.data.streets.style import EGO, RNG, Style
+from seglab.streets.canvas import noise
+from seglab.streets.style import EGO, RNG, Style
 
 
 def bonnet(image: np.ndarray, labels: np.ndarray, style: Style, rng: RNG) -> None:

@@ -3,11 +3,11 @@
 import cv2
 import numpy as np
 
-from seglab.data.streets import buildings, figures, furniture, vehicles
-from seglab.data.streets.canvas import Camera, Canvas, Thing
-from seglab.data.streets.ground import Road, Side, paint_ground, paint_sky, shadow_mask, skyline
-from seglab.data.streets.photo import photograph
-from seglab.data.streets.style import RNG, Domain, Style, sample_style
+from seglab.streets import buildings, figures, furniture, vehicles
+from seglab.streets.canvas import Camera, Canvas, Thing
+from seglab.streets.ground import Road, Side, paint_ground, paint_sky, shadow_mask, skyline
+from seglab.streets.photo import photograph
+from seglab.streets.style import RNG, Domain, Style, sample_style
 
 OVERSAMPLING = 2  # the image is painted this much finer and averaged; labels are subsampled
 FAR = 95.0  # metres: nothing is placed further away

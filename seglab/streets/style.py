@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from seglab.data.streets.canvas import Colour
+from seglab.streets.canvas import Colour
 
 RNG = np.random.Generator
 ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, LIGHT, SIGN, VEGETATION, TERRAIN, SKY = (

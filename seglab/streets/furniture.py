@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seglab.data.streets.canvas import Canvas, Colour, Thing, unit_circle
-from seglab.data.streets.figures import shadow_of
-from seglab.data.streets.ground import Road
-from seglab.data.streets.style import LIGHT, POLE, RNG, SIGN, STATIC, VEGETATION, Style, rgb
+from seglab.streets.canvas import Canvas, Colour, Thing, unit_circle
+from seglab.streets.figures import shadow_of
+from seglab.streets.ground import Road
+from seglab.streets.style import LIGHT, POLE, RNG, SIGN, STATIC, VEGETATION, Style, rgb
 
 
 class Foliage(NamedTuple):

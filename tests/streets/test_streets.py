@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seglab.data.streets import write_streets
-from seglab.data.streets.scene import render
-from seglab.data.streets.style import GAME, PHOTO, Domain
+from seglab.streets import write_streets
+from seglab.streets.scene import render
+from seglab.streets.style import GAME, PHOTO, Domain
 from seglab.labels import CITYSCAPES, IGNORE, UNKNOWN
 from seglab.types import SeglabError
 

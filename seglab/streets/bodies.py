@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seglab.data.streets.canvas import Canvas, Colour, Face, Thing, unit_circle
-from seglab.data.streets.style import Style, rgb
+from seglab.streets.canvas import Canvas, Colour, Face, Thing, unit_circle
+from seglab.streets.style import Style, rgb
 
 GLASS = rgb(34, 40, 48)
 TYRE = rgb(22, 22, 24)

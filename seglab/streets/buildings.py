@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from seglab.data.streets.canvas import Canvas, Colour, Face, Thing, noise
-from seglab.data.streets.ground import Road
-from seglab.data.streets.style import BUILDING, FENCE, RNG, WALL, Style, rgb
+from seglab.streets.canvas import Canvas, Colour, Face, Thing, noise
+from seglab.streets.ground import Road
+from seglab.streets.style import BUILDING, FENCE, RNG, WALL, Style, rgb
 
 WHITE = rgb(255, 255, 255)
 

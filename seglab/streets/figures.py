@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seglab.data.streets.canvas import Canvas, Colour, Sprite, Thing
-from seglab.data.streets.style import BICYCLE, MOTORCYCLE, PERSON, RIDER, RNG, Style, rgb
+from seglab.streets.canvas import Canvas, Colour, Sprite, Thing
+from seglab.streets.style import BICYCLE, MOTORCYCLE, PERSON, RIDER, RNG, Style, rgb
 
 Points = list[tuple[float, float]]
 

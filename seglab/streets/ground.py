@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from seglab.data.streets.canvas import SUBPIXEL, Camera, Canvas, Colour, Thing, fixed, noise
-from seglab.data.streets.style import (
+from seglab.streets.canvas import SUBPIXEL, Camera, Canvas, Colour, Thing, fixed, noise
+from seglab.streets.style import (
     BUILDING,
     RNG,
     ROAD,

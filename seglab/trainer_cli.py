@@ -1,0 +1,323 @@
+"""``seglab fit|validate|test|predict`` through LightningCLI: from config sections to a run directory."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import yaml
+from jsonargparse import lazy_instance
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from torch.optim import Optimizer
+
+import seglab.data
+import seglab.methods  # noqa: F401 - short class names in YAML are found among imported classes
+from seglab.data import SegmentationData
+from seglab.evaluation.inference import Inference
+from seglab.methods import Method, Schedule
+from seglab.networks import NetworkFactory
+from seglab.ops.losses import Criterion, CrossEntropy
+from seglab.runs import directory
+from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
+from seglab.runs.predictions import PredictionWriter
+from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
+from seglab.runs.wandb import WandbRun
+from seglab.types import SeglabError
+
+SHARED = ("network", "criterion", "optimizer", "schedule", "evaluation")  # config sections that fill Method's arguments
+
+TRAINER_DEFAULTS = {
+    "max_epochs": -1,  # schedules are in steps
+    "check_val_every_n_epoch": None,  # so is validation
+    "use_distributed_sampler": False,  # streams shard themselves
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10,
+    "enable_model_summary": False,
+}
+
+
+# Lightning's advertisements and notes about choices that are ours.
+NOISE = (
+    ".*weights_only` was not set.*",
+    ".*treespec, LeafSpec.*",
+    ".*have overridden `on_after_batch_transfer`.*",
+    ".*does not have many workers.*",
+    ".*found .* module.* in eval mode.*",
+    ".*smaller than the logging interval.*",
+)
+
+
+class Parser(LightningArgumentParser):
+    """Errors are the message alone: no usage dump before it, no ``Union subtypes`` around it."""
+
+    def add_lightning_class_args(
+        self, lightning_class: Any, nested_key: str, subclass_mode: bool = False, required: bool = True
+    ) -> list[str]:
+        if not subclass_mode:
+            return super().add_lightning_class_args(lightning_class, nested_key, subclass_mode, required)
+        # Lightning would add it as Optional, which buries every message in a list of two.
+        self.add_argument(f"--{nested_key}", type=lightning_class, required=True, sub_configs=True)
+        return [nested_key]
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise SeglabError(message)
+
+
+class _Announce(logging.Handler):
+    """jsonargparse logs the arguments that a changed class_path drops; a dropped flag must be seen."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "discarding init_args" in record.getMessage():
+            print(f"seglab: note: {record.getMessage()}", file=sys.stderr)
+
+
+def _config_logger() -> logging.Logger:
+    logger = logging.getLogger("seglab.config")
+    if not logger.handlers:
+        logger.addHandler(_Announce())
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+    return logger
+
+
+class SeglabCLI(LightningCLI):
+    """Builds method, data and trainer from the config and gives every fit a run directory.
+
+    Args:
+        args: command line without the program's name.
+    """
+
+    run_folder: Path
+
+    def __init__(self, args: list[str]) -> None:
+        super().__init__(
+            Method,
+            SegmentationData,
+            parser_class=Parser,
+            parser_kwargs={"logger": _config_logger(), "allow_abbrev": False},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_callback=None,
+            load_from_checkpoint_support=False,
+            trainer_defaults=TRAINER_DEFAULTS,
+            args=args,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        # arguments of the Trainer's methods that the command line does not offer, because they are settled here
+        common = {"model", "datamodule", "weights_only"}
+        return {
+            "fit": common | {"train_dataloaders", "val_dataloaders"},
+            "validate": common | {"dataloaders"},
+            "test": common | {"dataloaders"},
+            "predict": common | {"dataloaders", "return_predictions"},
+        }
+
+    # The config tree.
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run, 0 or more.")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--benchmark", type=str, default="custom", help="Name of the benchmark in run directories.")
+        parser.add_argument("--runs", type=str, default="runs", help="Folder of all run directories.")
+        parser.add_argument("--run_dir", type=str, default="", help="Folder of this run. Default: a new one in --runs.")
+        parser.add_argument("--checkpoint_every", type=int, default=0, help="Steps between checkpoints; 0: run / 20.")
+        parser.add_argument("--network", type=NetworkFactory, required=True, sub_configs=True)
+        parser.add_argument("--criterion", type=Criterion, default=lazy_instance(CrossEntropy), sub_configs=True)
+        parser.add_argument("--optimizer", type=Callable[[Iterable], Optimizer], required=True, sub_configs=True)
+        parser.add_argument("--schedule", type=Schedule, default=Schedule())
+        parser.add_argument("--evaluation", type=Inference, required=True, sub_configs=True)
+        for section in SHARED:
+            parser.link_arguments(section, f"model.init_args.{section}")
+        for name in ("num_classes", "class_names", "subsets"):
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "model.init_args.seed")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            parser.add_argument("--images", type=str, required=True, help="Folder of images of any size.")
+            parser.add_argument("--output", type=str, required=True, help="Folder for label-id PNGs and overlays.")
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning lets hyper-parameters in a checkpoint override the command line; here the config is the truth."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+
+    # The run directory.
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        method = config.model.class_path.rpartition(".")[2]
+        self.identity = {"benchmark": config.benchmark, "method": method, "seed": config.seed_everything}
+        text = self._config_text()
+        if self.subcommand == "fit":
+            config.ckpt_path = self._prepare_run(Path(config.runs) / config.benchmark / method.lower(), text)
+        else:
+            config.ckpt_path = self._find_checkpoint()
+        if config.ckpt_path and "weights" in (network := config.model.init_args.network).init_args:
+            network.init_args.weights = "none"  # the checkpoint brings them: the pre-trained file need not be here
+
+    def _prepare_run(self, parent: Path, text: str) -> str | None:
+        """Settle ``run_folder``; returns the checkpoint to resume from."""
+        config = self.config.fit
+        if int(os.environ.get("LOCAL_RANK", 0)) > 0 and "SEGLAB_RUN_DIR" in os.environ:  # set by the launching rank
+            self.run_folder = Path(os.environ["SEGLAB_RUN_DIR"])
+            return os.environ["SEGLAB_CKPT_PATH"] or None
+        resume, folder = config.ckpt_path, Path(config.run_dir) if config.run_dir else None
+        if resume == "last":
+            folder = folder or directory.find_last(parent, config.seed_everything, yaml.safe_load(text))
+            resume = str(folder / directory.LAST) if folder and (folder / directory.LAST).is_file() else None
+            news = f"resuming {folder}" if resume else "no checkpoint to resume: a new run"
+            print(f"seglab: {news}", file=sys.stderr)
+        if folder and resume == str(folder / directory.LAST):
+            directory.update_config(folder, text)
+        else:
+            folder = directory.create(folder or parent / directory.new_id(parent, config.seed_everything))
+            (folder / directory.CONFIG).write_text(text)
+        self.run_folder = folder
+        os.environ.update(SEGLAB_RUN_DIR=str(folder), SEGLAB_CKPT_PATH=resume or "")
+        return resume
+
+    def _find_checkpoint(self) -> str:
+        """The checkpoint file to evaluate."""
+        config = self.config[self.subcommand]
+        named = {None: directory.LAST, "last": directory.LAST, "best": directory.BEST}
+        if config.ckpt_path not in named:
+            return config.ckpt_path
+        if not config.run_dir:
+            raise SeglabError(f"which weights? `seglab {self.subcommand} RUN_DIR`, or --ckpt_path with a file")
+        return str(Path(config.run_dir) / named[config.ckpt_path])
+
+    def _config_text(self) -> str:
+        """The config as it is saved: complete, and free of what belongs to this launch alone."""
+        config = self.config[self.subcommand].clone()
+        config.run_dir, config.ckpt_path = "", None
+        config.pop("config", None)
+        return self._parser(self.subcommand).dump(config, skip_unset=False, skip_link_targets=True)
+
+    # The trainer.
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        trainer = self._get(self.config_init, "trainer")
+        kwargs["callbacks"] = list(trainer.callbacks or [])
+        kwargs["plugins"] = [*_as_list(trainer.plugins), AtomicCheckpointIO()]
+        if self.subcommand != "fit":
+            return super().instantiate_trainer(**kwargs, logger=False, enable_checkpointing=False)
+
+        steps, accumulate = trainer.max_steps, trainer.accumulate_grad_batches
+        if steps < 1:
+            raise SeglabError(f"trainer.max_steps is {steps}: schedules are in optimiser steps, so give their number")
+        interval = trainer.val_check_interval
+        if not isinstance(interval, int):
+            raise SeglabError(f"trainer.val_check_interval is {interval}: give optimiser steps between validations")
+        kwargs["val_check_interval"] = min(interval, steps) * accumulate  # Lightning counts batches
+        self.record = RunRecord(self.run_folder, self.identity)
+        bar = progress_bar() if trainer.enable_progress_bar is not False else []
+        kwargs["enable_progress_bar"] = bool(bar)
+        kwargs["callbacks"] += [self.record, Checkpoints(self.record, self._get(self.config, "checkpoint_every")), *bar]
+        kwargs["logger"] = [MetricsLogger(self.run_folder), *_as_list(trainer.logger)]
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        for logger in self.trainer.loggers:
+            if isinstance(logger, WandbRun):
+                logger.bind(self.run_folder, self.identity, yaml.safe_load(self._config_text()))
+
+    def fit(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
+        self.trainer.fit(model, datamodule=datamodule, **kwargs)
+        if self.record.status == "running" and self.record.scores["last"].get("step") != self.trainer.global_step:
+            self.trainer.validate(model, datamodule=datamodule, verbose=False)  # the interval missed the last step
+        self.record.finish(self.trainer, model)
+        if self.trainer.is_global_zero:
+            print(f"seglab: {self.record.status}: {self.run_folder}")
+
+    def validate(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
+        self._write_scores(self.trainer.validate(model, datamodule=datamodule, **kwargs))
+
+    def test(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
+        self._write_scores(self.trainer.test(model, datamodule=datamodule, **kwargs))
+
+    def _write_scores(self, scores: Sequence[Mapping[str, float]]) -> None:
+        config = self.config[self.subcommand]
+        if config.run_dir and self.trainer.is_global_zero:
+            checkpoint = Path(config.ckpt_path)
+            path = Path(config.run_dir) / f"{self.subcommand}_{checkpoint.stem}.json"
+            write_json(path, {"checkpoint": str(checkpoint), **self.identity, **scores[0]})
+            print(f"seglab: scores written to {path}")
+
+    def predict(self, model: LightningModule, datamodule: SegmentationData, **kwargs: Any) -> None:
+        config = self.config.predict
+        datamodule.predict_images = Path(config.images)
+        self.trainer.callbacks.append(  # type: ignore[attr-defined]
+            PredictionWriter(Path(config.output), datamodule.space)
+        )
+        self.trainer.predict(model, datamodule=datamodule, return_predictions=False, **kwargs)
+        print(f"seglab: predictions written to {config.output}")
+
+
+def run(args: list[str]) -> None:
+    """Run ``fit``, ``validate``, ``test`` or ``predict``.
+
+    Args:
+        args: command line without the program's name.
+
+    Raises:
+        SeglabError: the config is wrong or the run fails for a reason that the user can mend.
+    """
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    SeglabCLI(_expand_run(args))
+
+
+class _Loader(SeglabCLI):
+    """Builds what a config says and runs nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
+    """The method of a run with the weights of a checkpoint, in evaluation mode.
+
+    Args:
+        run_dir: run directory.
+        checkpoint: ``last``, ``best`` or the path of a checkpoint file.
+
+    Raises:
+        SeglabError: it is not a run directory, or the checkpoint is missing or damaged.
+    """
+    loader = _Loader(_expand_run(["validate", str(run_dir), "--ckpt_path", checkpoint]))
+    method = cast(Method, loader.model)
+    method.configure_model()
+    state = AtomicCheckpointIO().load_checkpoint(loader.config.validate.ckpt_path)
+    method.load_state_dict(state["state_dict"])
+    return method.eval()
+
+
+def _expand_run(args: list[str]) -> list[str]:
+    """``fit RUN_DIR ...`` -> the run's own config, directory and checkpoint, then the flags."""
+    if len(args) < 2 or args[1].startswith("-"):
+        return args
+    command, folder, *flags = args
+    directory.read_config(Path(folder))
+    resume = ["--ckpt_path", "last"] if command == "fit" else []
+    return [command, "-c", str(Path(folder) / directory.CONFIG), "--run_dir", folder, *resume, *flags]
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
