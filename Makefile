@@ -13,11 +13,11 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev,wandb,weights]'
 	touch $@
 
-demo: $(INSTALLED)  ## Generate street scenes, train FixMatch on 1/8 of the labels, score it and draw predictions.
+demo: $(INSTALLED)  ## Draw street scenes, train FixMatch on 1/8 of the labels, score it, predict.
 	$(BIN)/seglab data streets --root data/streets
-	$(BIN)/seglab fit -c experiments/benchmark/streets_1_8.yaml -c experiments/method/fixmatch.yaml --trainer.max_steps 300 --run_dir runs/demo
+	$(BIN)/seglab fit -c experiments/benchmark/streets_1_8.yaml -c experiments/method/fixmatch.yaml --trainer.max_steps 200 --run_dir runs/demo --ckpt_path last
 	$(BIN)/seglab validate runs/demo
-	$(BIN)/seglab predict runs/demo --images data/streets/cityscapes/leftImg8bit/test/SOME_CITY --output runs/demo/predictions
+	$(BIN)/seglab predict runs/demo --images data/streets/cityscapes/leftImg8bit/test/seedorf --output runs/demo/predictions
 
 test: $(INSTALLED)  ## Everything that CI runs.
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -26,12 +26,17 @@ def test_written_images_read_back_and_leave_no_other_file(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_failed_write_keeps_the_old_file(tmp_path):
+def test_a_failed_write_keeps_what_was_there(tmp_path):
     path = tmp_path / "ids.png"
     write_image(path, CLASSES)
     with pytest.raises(TypeError):
         write_image(path, np.zeros((2, 2), np.complex64))
     assert (np.asarray(Image.open(path)) == CLASSES).all()
+
+    path.unlink()
+    path.mkdir()  # written in full, but cannot be moved to its place
+    with pytest.raises(OSError, match=r"ids\.png"):
+        write_image(path, CLASSES)
     assert list(tmp_path.iterdir()) == [path]
 
 

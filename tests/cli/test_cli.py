@@ -236,3 +236,15 @@ def test_help_and_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "seglab fit" in capsys.readouterr().out
     assert main(["fti"]) == 1
     assert "fti" in capsys.readouterr().err
+
+
+def test_wandb_works_offline_and_stays_in_the_run_directory(camvid: Path, tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    done = run_seglab(
+        *fit_command("supervised", camvid, tmp_path, 2, "-c", str(EXPERIMENTS / "logger/wandb.yaml")), cwd=EXPERIMENTS
+    )
+    assert done.returncode == 0, done.stderr
+    run = only_run(tmp_path)
+    (record,) = run.glob("wandb/offline-run-*/*.wandb")
+    assert f"camvid_1_8-supervised-{run.name}" in record.name
+    assert not (EXPERIMENTS / "wandb").exists()

@@ -32,7 +32,8 @@ class MeanTeacher(Method):
         batch_statistics: the teacher's BatchNorm normalises with its own batch, not with running statistics.
         on_labeled: consistency on labeled images too.
         strong: photometric perturbation of the student's unlabeled view; off by default.
-        boxes: law of CutMix boxes, which mix unlabeled images and the teacher's probabilities alike; off by default.
+        boxes: law of CutMix boxes, which mix unlabeled images and the teacher's probabilities alike; off by default,
+            its ``probability`` switches it on.
     """
 
     def __init__(

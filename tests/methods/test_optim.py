@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch import nn
+
+from seglab.methods.optim import Schedule, build_optimizer, follow_config, parameter_groups
+from seglab.networks import Segmenter
+from seglab.types import SeglabError
+
+
+def tiny() -> Segmenter:
+    return Segmenter(3, "DeepLabV3Plus", "tu-test_efficientnet", "none")
+
+
+def test_poly_decay() -> None:
+    poly = Schedule(power=0.9)
+    assert [poly.factor(step, 100) for step in (0, 50, 90, 100)] == pytest.approx([1, 0.53589, 0.12589, 0], abs=1e-5)
+
+
+def test_warmup_then_linear_decay_as_daformer() -> None:
+    linear = Schedule(power=1, warmup=1500, warmup_factor=1e-6)
+    assert linear.factor(0, 40_000) == pytest.approx(1e-6)
+    assert linear.factor(750, 40_000) == pytest.approx(0.5 * (1 - 750 / 40_000), rel=1e-3)
+    assert linear.factor(1500, 40_000) == pytest.approx(1 - 1500 / 40_000)
+    assert linear.factor(40_000, 40_000) == 0
+
+
+@pytest.mark.parametrize("bad", [{"power": -1}, {"warmup": -1}, {"head_factor": 0}, {"warmup_factor": 2}])
+def test_a_wrong_schedule_is_refused(bad: dict) -> None:
+    with pytest.raises(SeglabError, match=next(iter(bad))):
+        Schedule(**bad)
+
+
+def test_groups_hold_every_parameter_once_and_frozen_ones_never() -> None:
+    module = nn.ModuleList([tiny(), tiny().requires_grad_(False), nn.Conv2d(1, 1, 1)])
+    groups = parameter_groups(module, Schedule(head_factor=10))
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in module.parameters() if p.requires_grad)
+    encoder = {id(parameter) for parameter in module[0].encoder.parameters()}  # type: ignore[union-attr]
+    for group in groups:
+        assert {id(p) in encoder for p in group["params"]} == {group["factor"] == 1.0}
+        assert {p.ndim <= 1 for p in group["params"]} == {"weight_decay" in group}
+
+
+def test_norms_decay_when_asked_to() -> None:
+    assert not any("weight_decay" in group for group in parameter_groups(tiny(), Schedule(decay_norms=True)))
+
+
+def test_learning_rates_follow_part_and_step() -> None:
+    def sgd(groups: object) -> torch.optim.Optimizer:
+        return torch.optim.SGD(groups, lr=0.1, weight_decay=0.01)  # type: ignore[arg-type]
+
+    optimizer, scheduler = build_optimizer(tiny(), sgd, Schedule(power=1, head_factor=10), 4)
+    optimizer.step()
+    scheduler.step()
+    assert {round(group["lr"], 9) for group in optimizer.param_groups} == {0.075, 0.75}
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.01}
+
+
+def test_a_restored_optimizer_takes_the_settings_of_the_config() -> None:
+    network = tiny()
+
+    def sgd(lr: float) -> object:
+        return lambda groups: torch.optim.SGD(groups, lr=lr, momentum=0.9)
+
+    schedule = Schedule(power=1, head_factor=10)
+    optimizer, scheduler = build_optimizer(network, sgd(0.1), schedule, 4)  # type: ignore[arg-type]
+    optimizer.step()
+    scheduler.step()
+    before = [group["lr"] for group in optimizer.param_groups]
+    follow_config(network, sgd(0.1), schedule, scheduler)  # type: ignore[arg-type]
+    assert [group["lr"] for group in optimizer.param_groups] == before, "nothing new, nothing changes"
+    follow_config(network, sgd(0.2), schedule, scheduler)  # type: ignore[arg-type]
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([2 * lr for lr in before])
+    optimizer.step()
+    scheduler.step()
+    assert {round(group["lr"], 9) for group in optimizer.param_groups} == {0.1, 1.0}

@@ -1,0 +1,138 @@
+"""Loss values of the teacher-student methods against their formulas, on a network that is one 1x1 convolution."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from seglab.evaluation import Whole
+from seglab.methods import FixMatch, MeanTeacher, Method, Schedule
+from seglab.networks import Network
+from seglab.ops.cutmix import AreaBox, BoxLaw, FixedAreaBox
+from seglab.ops.losses import CrossEntropy
+from seglab.ops.strong import StrongView
+from seglab.types import Batch, Output
+
+OFF = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
+
+
+class Pointwise(Network):
+    """Logits are a linear function of each pixel's colour."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__([0.0] * 3, [1.0] * 3, multiple=1, minimum=1)
+        self.encoder = nn.Conv2d(3, num_classes, 1)
+        self.feature_channels = num_classes
+
+    def forward(self, image: Tensor) -> Output:
+        logits = self.encoder(self.prepare(image))
+        return Output(logits, logits)
+
+
+class Everywhere(BoxLaw):
+    """A box as large as the image."""
+
+    def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
+        return torch.ones(batch, height, width, dtype=torch.bool, device=device)
+
+
+def method(kind: type[Method], **arguments: Any) -> Method:
+    common: dict[str, Any] = {
+        "network": Pointwise,
+        "criterion": CrossEntropy(),
+        "optimizer": lambda groups: torch.optim.SGD(groups, lr=0.1),
+        "schedule": Schedule(),
+        "evaluation": Whole(),
+        "num_classes": 2,
+        "class_names": ["a", "b"],
+        "subsets": {},
+    }
+    built = kind(**common, **arguments)
+    built.configure_model()
+    return built
+
+
+def batch(size: int = 2) -> Batch:
+    torch.manual_seed(0)
+    shape = (size, 4, 6)
+    valid = torch.ones(shape, dtype=torch.bool)
+    padded = valid.clone()
+    padded[:, :, 5] = False
+    mask = torch.randint(0, 2, shape)
+    mask[:, 0] = 255
+    labeled = {"image": torch.rand(size, 3, 4, 6), "mask": mask, "valid": valid, "key": ["l"] * size}
+    unlabeled = {"image": torch.rand(size, 3, 4, 6), "valid": padded, "key": ["u"] * size}
+    return {"labeled": labeled, "unlabeled": unlabeled}  # type: ignore[typeddict-item]
+
+
+def sharpen(module: Method, teacher: float) -> None:
+    """Another teacher than the student, with confidences from 0.5 to almost 1."""
+    with torch.no_grad():
+        for parameter in module.teacher.network.parameters():
+            parameter.mul_(teacher)
+
+
+def test_fixmatch_without_perturbation_is_thresholded_cross_entropy_over_valid_pixels() -> None:
+    module, data = method(FixMatch, threshold=0.8, weight=2.0, strong=OFF, boxes=AreaBox(probability=0.0)), batch()
+    sharpen(module, 5.0)
+    losses = module.losses(data)
+
+    image, valid = data["unlabeled"]["image"], data["unlabeled"]["valid"]
+    confidence, label = module.teacher.network(image).logits.softmax(1).max(1)
+    log_p = module.student(image).logits.log_softmax(1).gather(1, label[:, None])[:, 0]
+    kept = (confidence >= 0.8) & valid
+    assert 0 < kept.sum() < valid.sum()
+    assert losses["consistency"].item() == pytest.approx(-2.0 * (log_p * kept).sum().item() / valid.sum().item())
+
+
+def test_fixmatch_takes_the_whole_target_from_the_partner_when_the_box_is_everything() -> None:
+    module, data = method(FixMatch, threshold=0.0, strong=OFF, boxes=Everywhere()), batch()
+    whole = module.losses(data)["consistency"].item()
+    module.boxes = AreaBox(probability=0.0)
+    assert whole == pytest.approx(module.losses(data)["consistency"].item())  # rolled by one, the same pixels count
+
+    single = batch(1)
+    module.boxes = Everywhere()
+    losses = module.losses(single)  # one image: the partner is the labeled one with its ground truth
+    mask = single["labeled"]["mask"]
+    log_p = -nn.functional.cross_entropy(
+        module.student(single["labeled"]["image"]).logits, mask, ignore_index=255, reduction="none"
+    )
+    assert losses["consistency"].item() == pytest.approx(-log_p.sum().item() / mask.numel())
+
+
+@pytest.mark.parametrize("on_labeled", [True, False])
+def test_mean_teacher_is_the_squared_difference_over_pixels_and_classes(on_labeled: bool) -> None:
+    module, data = method(MeanTeacher, weight=3.0, on_labeled=on_labeled), batch()
+    sharpen(module, 2.0)
+    consistency = module.losses(data)["consistency"].item()
+
+    total, count = 0.0, 0
+    for name in ["labeled", "unlabeled"] if on_labeled else ["unlabeled"]:
+        image, valid = data[name]["image"], data[name]["valid"]  # type: ignore[literal-required]
+        p, q = module.student(image).logits.softmax(1), module.teacher.network(image).logits.softmax(1)
+        total += ((p - q).square() * valid[:, None]).sum().item()
+        count += 2 * valid.sum().item()
+    assert consistency == pytest.approx(3.0 * total / count, rel=1e-5)
+
+
+def test_mean_teacher_and_student_agree_at_the_start() -> None:
+    assert method(MeanTeacher, boxes=FixedAreaBox()).losses(batch())["consistency"].item() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", [FixMatch, MeanTeacher])
+def test_no_gradient_reaches_the_teacher(kind: type[Method]) -> None:
+    module = method(kind)
+    sharpen(module, 4.0)
+    sum(module.losses(batch()).values()).backward()  # type: ignore[union-attr]
+    assert all(parameter.grad is None for parameter in module.teacher.parameters())
+    assert all(parameter.grad is not None for parameter in module.student.parameters())
+
+
+def test_mean_teacher_weight_ramps_up() -> None:
+    module, data = method(MeanTeacher, weight=1.0, ramp_up=10), batch()
+    sharpen(module, 2.0)
+    ramped = module.losses(data)["consistency"].item()
+    module.ramp_up = 0
+    assert ramped == pytest.approx(module.losses(data)["consistency"].item() * torch.exp(torch.tensor(-5.0)).item())
