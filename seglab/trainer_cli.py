@@ -10,8 +10,10 @@ from typing import Any, NoReturn, cast
 
 import yaml
 from jsonargparse import lazy_instance
+from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
 import seglab.data
@@ -49,6 +51,15 @@ NOISE = (
     ".*found .* module.* in eval mode.*",
     ".*smaller than the logging interval.*",
 )
+
+
+# Trainer arguments that a run settles itself; any other value would be ignored or would repeat data.
+SETTLED = {
+    **{key: TRAINER_DEFAULTS[key] for key in ("max_epochs", "check_val_every_n_epoch", "use_distributed_sampler")},
+    **{"min_epochs": None, "limit_train_batches": None, "overfit_batches": 0.0, "fast_dev_run": False},
+    "reload_dataloaders_every_n_epochs": 0,
+}
+RUN_DIR = "SEGLAB_RUN_DIR"  # how rank 0 tells the run directory to the ranks that it starts
 
 
 class Parser(LightningArgumentParser):
@@ -91,7 +102,8 @@ class SeglabCLI(LightningCLI):
         args: command line without the program's name.
     """
 
-    run_folder: Path
+    run_folder: Path | None = None
+    continues = False  # the run directory holds an earlier part of this run
 
     def __init__(self, args: list[str]) -> None:
         super().__init__(
@@ -122,7 +134,7 @@ class SeglabCLI(LightningCLI):
     # The config tree.
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run, 0 or more.")
+        parser.add_argument("--seed_everything", type=NonNegativeInt, default=0, help="Seed of the run, 0 or more.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--benchmark", type=str, default="custom", help="Name of the benchmark in run directories.")
@@ -160,34 +172,44 @@ class SeglabCLI(LightningCLI):
         config = self.config[self.subcommand]
         method = config.model.class_path.rpartition(".")[2]
         self.identity = {"benchmark": config.benchmark, "method": method, "seed": config.seed_everything}
-        text = self._config_text()
-        if self.subcommand == "fit":
-            config.ckpt_path = self._prepare_run(Path(config.runs) / config.benchmark / method.lower(), text)
-        else:
-            config.ckpt_path = self._find_checkpoint()
+        self.text = self._config_text()
+        config.ckpt_path = self._resume_from() if self.subcommand == "fit" else self._find_checkpoint()
         if config.ckpt_path and "weights" in (network := config.model.init_args.network).init_args:
             network.init_args.weights = "none"  # the checkpoint brings them: the pre-trained file need not be here
 
-    def _prepare_run(self, parent: Path, text: str) -> str | None:
-        """Settle ``run_folder``; returns the checkpoint to resume from."""
+    def _resume_from(self) -> str | None:
+        """The checkpoint to resume from, if any; settles ``run_folder`` unless the run is new and unnamed."""
         config = self.config.fit
-        if int(os.environ.get("LOCAL_RANK", 0)) > 0 and "SEGLAB_RUN_DIR" in os.environ:  # set by the launching rank
-            self.run_folder = Path(os.environ["SEGLAB_RUN_DIR"])
-            return os.environ["SEGLAB_CKPT_PATH"] or None
-        resume, folder = config.ckpt_path, Path(config.run_dir) if config.run_dir else None
-        if resume == "last":
-            folder = folder or directory.find_last(parent, config.seed_everything, yaml.safe_load(text))
-            resume = str(folder / directory.LAST) if folder and (folder / directory.LAST).is_file() else None
-            news = f"resuming {folder}" if resume else "no checkpoint to resume: a new run"
-            print(f"seglab: {news}", file=sys.stderr)
-        if folder and resume == str(folder / directory.LAST):
-            directory.update_config(folder, text)
-        else:
-            folder = directory.create(folder or parent / directory.new_id(parent, config.seed_everything))
-            (folder / directory.CONFIG).write_text(text)
-        self.run_folder = folder
-        os.environ.update(SEGLAB_RUN_DIR=str(folder), SEGLAB_CKPT_PATH=resume or "")
-        return resume
+        named = config.run_dir or (os.environ.get(RUN_DIR, "") if _rank() else "")
+        if _rank() and not named:
+            raise SeglabError("processes that another program starts need a common --run_dir")
+        self.run_folder = Path(named) if named else None
+        if config.ckpt_path != "last":
+            return config.ckpt_path
+        self.run_folder = self.run_folder or directory.find_last(
+            self._parent(), config.seed_everything, yaml.safe_load(self.text)
+        )
+        resume = self.run_folder is not None and (self.run_folder / directory.LAST).is_file()
+        print(f"seglab: {f'resuming {self.run_folder}' if resume else 'no checkpoint to resume'}", file=sys.stderr)
+        self.continues = self.run_folder is not None and (self.run_folder / directory.CONFIG).is_file()
+        return str(self.run_folder / directory.LAST) if self.run_folder and resume else None
+
+    def _open_run(self) -> Path:
+        """The run directory, created or continued; rank 0 tells the ranks that it starts."""
+        if self.run_folder and self.continues:
+            directory.update_config(self.run_folder, self.text)
+        elif not _rank():
+            seed = self.config.fit.seed_everything
+            self.run_folder = directory.create(
+                self.run_folder or self._parent() / directory.new_id(self._parent(), seed)
+            )
+            (self.run_folder / directory.CONFIG).write_text(self.text)
+        assert self.run_folder is not None
+        os.environ[RUN_DIR] = str(self.run_folder)
+        return self.run_folder
+
+    def _parent(self) -> Path:
+        return Path(self.config.fit.runs) / self.identity["benchmark"] / self.identity["method"].lower()
 
     def _find_checkpoint(self) -> str:
         """The checkpoint file to evaluate."""
@@ -215,24 +237,32 @@ class SeglabCLI(LightningCLI):
         if self.subcommand != "fit":
             return super().instantiate_trainer(**kwargs, logger=False, enable_checkpointing=False)
 
-        steps, accumulate = trainer.max_steps, trainer.accumulate_grad_batches
+        for key, value in SETTLED.items():
+            if trainer[key] != value:
+                raise SeglabError(
+                    f"trainer.{key} has no meaning here: streams are endless and everything is counted in optimiser "
+                    "steps. Use trainer.max_steps and trainer.val_check_interval"
+                )
+        steps, interval = trainer.max_steps, trainer.val_check_interval
         if steps < 1:
             raise SeglabError(f"trainer.max_steps is {steps}: schedules are in optimiser steps, so give their number")
-        interval = trainer.val_check_interval
         if not isinstance(interval, int):
             raise SeglabError(f"trainer.val_check_interval is {interval}: give optimiser steps between validations")
-        kwargs["val_check_interval"] = min(interval, steps) * accumulate  # Lightning counts batches
-        self.record = RunRecord(self.run_folder, self.identity)
+        kwargs["val_check_interval"] = (
+            min(interval, steps) * trainer.accumulate_grad_batches
+        )  # Lightning counts batches
+        folder = self._open_run()
+        self.record = RunRecord(folder, self.identity)
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
         kwargs["callbacks"] += [self.record, Checkpoints(self.record, self._get(self.config, "checkpoint_every")), *bar]
-        kwargs["logger"] = [MetricsLogger(self.run_folder), *_as_list(trainer.logger)]
+        kwargs["logger"] = [MetricsLogger(folder), *_as_list(trainer.logger)]
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbRun):
-                logger.bind(self.run_folder, self.identity, yaml.safe_load(self._config_text()))
+                logger.bind(self.record.folder, self.identity, yaml.safe_load(self.text))
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
         self.trainer.fit(model, datamodule=datamodule, **kwargs)
@@ -279,7 +309,10 @@ def run(args: list[str]) -> None:
         warnings.filterwarnings("ignore", message)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    SeglabCLI(_expand_run(args))
+    try:
+        SeglabCLI(_expand_run(args))
+    except MisconfigurationException as error:
+        raise SeglabError(str(error)) from error
 
 
 class _Loader(SeglabCLI):
@@ -315,6 +348,11 @@ def _expand_run(args: list[str]) -> list[str]:
     directory.read_config(Path(folder))
     resume = ["--ckpt_path", "last"] if command == "fit" else []
     return [command, "-c", str(Path(folder) / directory.CONFIG), "--run_dir", folder, *resume, *flags]
+
+
+def _rank() -> int:
+    """Of this process among all of the run, as its launcher tells it before Lightning knows."""
+    return next((int(os.environ[key]) for key in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if key in os.environ), 0)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def _check_splits(data: SegmentationData, splits: Sequence[str], prefix: str, re
                 report.problems.append(f"{name} has {len(twins)} images of {other.name}: {describe(twins)}")
         parts.append(part)
     report.parts += parts
-    if orphans := _orphans([item for part in parts for item in part.items]):
+    if orphans := _orphans(data):
         report.notes.append(f"{prefix}{len(orphans)} masks have no image: {describe(orphans)}")
 
 
@@ -111,8 +112,12 @@ def _open_all(part: Part, report: Report) -> None:
                 part.shows[item] = histogram > 0
 
 
-def _orphans(items: Sequence[Item]) -> list[Path]:
-    """Masks in the folders of a data set that belong to no image."""
+def _orphans(data: SegmentationData) -> list[Path]:
+    """Masks in the folders of a data set that belong to no image of any split."""
+    items: list[Item] = []
+    for split in ("train", "val", "test"):
+        with suppress(SeglabError):  # an absent split is reported above
+            items += data.items(split)
     masks = {item.mask for item in items if item.mask}
     named = [(item.mask, item.key) for item in items if item.mask and item.mask.name.startswith(item.key)]
     endings = sorted({(mask.parent, mask.name.removeprefix(key)) for mask, key in named})

@@ -14,6 +14,7 @@ from seglab.labels import UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+LISTED_IMAGE = re.compile(r"[^\t]*?\.(?:png|jpe?g)(?!\S)", re.IGNORECASE)  # the first of a line; names may have spaces
 ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")  # Pillow's modes of one integer per pixel
 
 
@@ -84,20 +85,20 @@ def _read_list(path: Path, items: Sequence[Item], elsewhere: Sequence[Item]) -> 
     for number, line in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
-        # an image alone, whose name may contain spaces; or the first of a pair
-        names = line.strip(), line.split("\t")[0].strip(), line.split()[0]
-        found = next((found for name in names if (found := _find(name, index))), [])
+        image = LISTED_IMAGE.match(line)
+        name = (image[0] if image else line.split("\t")[0]).strip()
+        found = _find(name, index)
         if not found:
-            other = _find(names[-1], foreign)
+            other = _find(name, foreign)
             where = "is not in the data set"
             if other:
                 where = "has no mask" if other[0].mask is None else "belongs to another split"
-            raise SeglabError(f"{path}:{number}: {names[-1]} {where}; the list may only name training images")
+            raise SeglabError(f"{path}:{number}: {name} {where}; the list may only name training images")
         if len(found) > 1:
             images = describe([item.image for item in found])
-            raise SeglabError(f"{path}:{number}: {names[-1]} may be {images}: write more of its path")
+            raise SeglabError(f"{path}:{number}: {name} may be {images}: write more of its path")
         if found[0].key in chosen:
-            raise SeglabError(f"{path}:{number}: {names[-1]} is listed twice")
+            raise SeglabError(f"{path}:{number}: {name} is listed twice")
         chosen[found[0].key] = found[0]
     if not chosen:
         raise SeglabError(f"{path} lists no image: write one image or key per line")

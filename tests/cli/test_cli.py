@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from probes import EXPERIMENTS, config, fit_command, only_run, run_seglab, same, weights
+from probes import EXPERIMENTS, column, config, fit_command, only_run, run_seglab, same, weights
 
 import seglab as package
 from seglab.cli import main
@@ -138,6 +138,14 @@ def test_resuming_another_configuration_names_the_difference(
     assert "model.init_args.threshold: 0.95 -> 0.5" in capsys.readouterr().err
 
 
+def test_a_named_run_that_died_before_its_first_checkpoint_starts_again(camvid: Path, tmp_path: Path) -> None:
+    command = fit_command("supervised", camvid, tmp_path, 2, "--run_dir", str(tmp_path / "run"), "--ckpt_path", "last")
+    for _ in range(2):
+        assert main(command) == 0
+        (tmp_path / "run/checkpoints/last.ckpt").unlink()
+    assert len(column(tmp_path / "run", "train/loss")) == 2
+
+
 def test_resuming_with_nothing_to_resume_starts(camvid: Path, tmp_path: Path) -> None:
     assert main(fit_command("supervised", camvid, tmp_path, 1, "--ckpt_path", "last")) == 0
     assert only_run(tmp_path)
@@ -163,6 +171,12 @@ def test_resuming_with_nothing_to_resume_starts(camvid: Path, tmp_path: Path) ->
         (["--model.strong", '{"hue": 3}'], "hue"),
         (["--evaluation", "Slide"], "window"),
         (["--trainer.max_steps", "-1"], "max_steps"),
+        (["--trainer.max_epochs", "3"], "max_epochs"),
+        (["--trainer.limit_train_batches", "3"], "limit_train_batches"),
+        (["--trainer.enable_checkpointing", "false"], "enable_checkpointing"),
+        (["--model.threshold", "1.5"], "FixMatch.threshold"),
+        (["--data.labeled_batch", "0"], "batch"),
+        (["--seed_everything", "-1"], "seed_everything"),
         (["--ckpt_path", "/nowhere/last.ckpt"], "/nowhere/last.ckpt"),
         (["-c", "experiments/benchmark/none.yaml"], "none.yaml"),
     ],

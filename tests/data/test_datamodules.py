@@ -175,11 +175,15 @@ def test_folder_with_a_relative_root(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert keys(Folder(".", "./images/*.png", "masks//*.png", ["a", "b"]).items("train")) == ["2"]
 
 
-def test_folder_ignores_hidden_files(tmp_path: Path) -> None:
+def test_folder_ignores_hidden_files_and_what_is_no_image(tmp_path: Path) -> None:
     put(tmp_path, "images/1.png", "masks/1.png")
     (tmp_path / "images/._1.png").touch()
     (tmp_path / "masks/._1.png").touch()
     assert keys(Folder(str(tmp_path), **PLAIN).items("val")) == ["1"]
+    (tmp_path / "images/notes.txt").touch()
+    everything = Folder(str(tmp_path), "images/*", "masks/*", ["a", "b"])
+    assert keys(everything.items("val")) == ["1.png"]
+    assert everything.items("train") == []
 
 
 def test_folder_without_any_mask_serves_as_unlabeled_target_only(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def test_lists_of_cityscapes(tmp_path: Path, line: str) -> None:
     [
         "JPEGImages/2007_000032.jpg SegmentationClass/2007_000032.png\nJPEGImages/b c.jpg\n",
         "2007_000032\nb c",
+        "2007_000032.jpg a.png\nb c.jpg a.png",  # masks may be called like another image
+        "2007_000032.jpg\tb c.png\nb c\ta",
         "\ufeff2007_000032.jpg\r\nJPEGImages/b c.jpg\tSegmentationClass/b c.png\r\n",
     ],
 )

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seglab.labels import CITYSCAPES, IGNORE, UNKNOWN
 from seglab.streets import write_streets
 from seglab.streets.scene import render
 from seglab.streets.style import GAME, PHOTO, Domain
-from seglab.labels import CITYSCAPES, IGNORE, UNKNOWN
 from seglab.types import SeglabError
 
 SMALL = (64, 32)

@@ -6,6 +6,7 @@ from jsonargparse import lazy_instance
 from torch import Tensor
 
 from seglab.methods.base import Method
+from seglab.ops.check import check
 from seglab.ops.cutmix import AreaBox, BoxLaw, Pixels, certain, cutmix, partners
 from seglab.ops.ema import Teacher
 from seglab.ops.losses import weighted_cross_entropy
@@ -43,6 +44,7 @@ class FixMatch(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
+        check(0 <= threshold <= 1, "FixMatch.threshold", threshold, "give a confidence in [0, 1]")
         self.threshold, self.weight, self.decay = threshold, weight, decay
         self.strong, self.boxes = strong, boxes
 
