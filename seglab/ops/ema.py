@@ -25,8 +25,8 @@ class Teacher(nn.Module):
         warmup: keep min(1 - 1 / (step + 1), decay) instead, so that step 0 copies the student.
         average_buffers: average floating-point buffers (BatchNorm statistics) too. Otherwise they are copied from the
             student. Integer buffers are always copied.
-        batch_statistics: while training, let the teacher's BatchNorm normalise with its own batch (DACS, DAFormer);
-            dropout and stochastic depth stay off.
+        batch_statistics: while training, let the teacher's BatchNorm normalise with its own batch and keep running
+            statistics of the images it sees (DACS, DAFormer, U2PL); dropout and stochastic depth stay off.
 
     Raises:
         SeglabError: ``decay`` is outside [0, 1].
@@ -53,10 +53,12 @@ class Teacher(nn.Module):
         super().train(mode)
         self.network.eval()
         if mode and self.batch_statistics:
-            for module in self.network.modules():
-                if isinstance(module, _BatchNorm):
-                    module.train()
+            for norm in self._norms():
+                norm.train()
         return self
+
+    def _norms(self) -> list[nn.Module]:
+        return [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Output:
@@ -73,7 +75,10 @@ class Teacher(nn.Module):
         decay = min(1.0 - 1.0 / (step + 1), self.decay) if self.warmup else self.decay
         averaged: list[tuple[Tensor, Tensor]] = list(zip(self.network.parameters(), student.parameters(), strict=True))
         copied: list[tuple[Tensor, Tensor]] = []
+        own = {id(buffer) for norm in self._norms() for buffer in norm.buffers()} if self.batch_statistics else ()
         for pair in zip(self.network.buffers(), student.buffers(), strict=True):
+            if id(pair[0]) in own:
+                continue
             (averaged if self.average_buffers and pair[0].is_floating_point() else copied).append(pair)
 
         for ours, theirs in _fused(averaged):

@@ -86,6 +86,17 @@ def test_batch_statistics_train_the_norm_layers_alone():
     assert not any(module.training for module in teacher.network)
 
 
+def test_batch_statistics_stay_the_teachers_own():
+    teacher, student = Teacher(norm_net(), batch_statistics=True), norm_net()
+    teacher(torch.rand(4, 3, 8, 8))
+    before = {name: value.clone() for name, value in teacher.network.named_buffers()}
+    student(torch.rand(4, 3, 8, 8) + 5)
+    teacher.update(student, 0)
+    assert before
+    assert all(torch.equal(value, before[name]) for name, value in teacher.network.named_buffers())
+    assert all(torch.equal(a, b) for a, b in zip(teacher.network.parameters(), student.parameters(), strict=True))
+
+
 def test_update_does_not_wait_for_the_device(no_host_sync):
     teacher, student = Teacher(norm_net(), average_buffers=True), norm_net()
     with no_host_sync:

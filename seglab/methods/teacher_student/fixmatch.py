@@ -30,6 +30,8 @@ class FixMatch(Method):
         threshold: confidence from which a pixel is trusted, in [0, 1].
         weight: of the consistency term.
         decay: share of the old teacher kept per step; 0: the student itself.
+        batch_statistics: the teacher's BatchNorm normalises with the weak views it labels and keeps their running
+            statistics, instead of the student's, which strong views enter too.
         strong: photometric perturbation of the student's view.
         boxes: law of the CutMix boxes.
     """
@@ -39,18 +41,20 @@ class FixMatch(Method):
         threshold: float = 0.95,
         weight: float = 1.0,
         decay: float = 0.996,
+        batch_statistics: bool = False,
         strong: StrongView = StrongView(),
         boxes: BoxLaw = lazy_instance(AreaBox),
         **common: Any,
     ) -> None:
         super().__init__(**common)
         check(0 <= threshold <= 1, "FixMatch.threshold", threshold, "give a confidence in [0, 1]")
-        self.threshold, self.weight, self.decay = threshold, weight, decay
+        self.threshold, self.weight = threshold, weight
+        self.decay, self.batch_statistics = decay, batch_statistics
         self.strong, self.boxes = strong, boxes
 
     def build(self) -> None:
         super().build()
-        self.teacher = Teacher(self.student, self.decay)
+        self.teacher = Teacher(self.student, self.decay, batch_statistics=self.batch_statistics)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
