@@ -140,8 +140,8 @@ class SegmentationData(LightningDataModule, ABC):
     def unlabeled_stream(self, seed: int) -> Stream:
         """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted."""
         items = self.unlabeled_items()
-        masks = "hidden" if self.hidden_masks and any(item.mask for item in items) else "none"
-        return Stream(items, self.space, weak_view(self.crop, self.scale), seed, UNLABELED, masks)
+        mask = "hidden" if self.hidden_masks and any(item.mask for item in items) else None
+        return Stream(items, self.space, weak_view(self.crop, self.scale), seed, UNLABELED, mask)
 
     def train_dataloader(self) -> CombinedLoader:
         assert self.trainer is not None

@@ -27,17 +27,23 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         view: geometry with targets ``image``, ``valid`` and ``mask`` (``geometry.weak_view``).
         seed: of the run.
         tag: tells streams of one run apart, so that they are not in step.
-        masks: ``mask`` (labeled stream), ``hidden`` (ground truth of unlabeled images that only pseudo-label quality
-            curves read) or ``none``.
+        mask: under which name a sample carries the mask: ``mask`` (labeled stream), ``hidden`` (ground truth of
+            unlabeled images that only pseudo-label quality curves read), or None to leave mask files alone.
     """
 
     def __init__(
-        self, items: Sequence[Item], space: LabelSpace, view: A.Compose, seed: int, tag: int, masks: str = "mask"
+        self,
+        items: Sequence[Item],
+        space: LabelSpace,
+        view: A.Compose,
+        seed: int,
+        tag: int,
+        mask: str | None = "mask",
     ) -> None:
         if not items:
             raise SeglabError("a stream needs at least one image: the labeled or unlabeled set is empty")
         self.items, self.space, self.view = items, space, view
-        self.seed, self.tag, self.masks = seed, tag, masks
+        self.seed, self.tag, self.mask = seed, tag, mask
         self._order: tuple[int, np.ndarray] | None = None
 
     def item(self, position: int) -> Item:
@@ -48,7 +54,7 @@ class Stream(Dataset[dict[str, Tensor | str]]):
 
     def __getitem__(self, position: int) -> dict[str, Tensor | str]:
         item = self.item(position)
-        if self.masks == "none" or item.mask is None:
+        if self.mask is None or item.mask is None:
             arrays = {"image": read_image(item.image)}
         else:
             image, mask = read_pair(item, self.space)
@@ -62,10 +68,10 @@ class Stream(Dataset[dict[str, Tensor | str]]):
             "valid": torch.from_numpy(arrays["valid"] == 0),  # H W bool
             "key": item.key,
         }
-        if self.masks != "none":
+        if self.mask is not None:
             # an unlabeled image without ground truth still needs one to be collated: everything ignored
             mask = arrays.get("mask", np.full(arrays["image"].shape[:2], 255, np.uint8))
-            sample[self.masks] = torch.from_numpy(np.ascontiguousarray(mask))  # H W uint8
+            sample[self.mask] = torch.from_numpy(np.ascontiguousarray(mask))  # H W uint8
         return sample
 
 

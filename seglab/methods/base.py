@@ -1,5 +1,6 @@
 """What every method shares, so that a method's file holds its algorithm alone."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, cast
 
@@ -179,5 +180,7 @@ class Method(LightningModule, ABC):
         for name, metric in self.metrics.items():
             prefix = stage if name == "student" else f"{stage}_{name}"
             scores = metric.compute()  # type: ignore[operator]
+            if math.isnan(scores["mIoU"]):
+                raise SeglabError(f"no labeled pixel in {stage}: its masks are void, as those of a public test set are")
             self.log_dict({f"{prefix}/{key}": value for key, value in scores.items()})
             metric.reset()  # type: ignore[operator]

@@ -262,3 +262,12 @@ def test_wandb_works_offline_and_stays_in_the_run_directory(camvid: Path, tmp_pa
     (record,) = run.glob("wandb/offline-run-*/*.wandb")
     assert f"camvid_1_8-supervised-{run.name}" in record.name
     assert not (EXPERIMENTS / "wandb").exists()
+
+
+def test_a_test_part_without_labels_is_refused(
+    cityscapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data", "Cityscapes", "--data.root", str(cityscapes)]
+    assert main(fit_command("supervised", cityscapes, tmp_path, 1, *data)) == 0
+    assert main(["test", str(only_run(tmp_path))]) == 1
+    assert "no labeled pixel in test" in capsys.readouterr().err
