@@ -94,6 +94,19 @@ class Method(LightningModule, ABC):
         self.pseudo_quality = PseudoLabelQuality(self.class_names)
         self.pseudo_quality.persistent(True)  # so that the curves of a resumed run have no dent
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        shapes = [
+            {key: tuple(value.shape) for key, value in state.items()}
+            for state in (self.state_dict(), checkpoint["state_dict"])
+        ]
+        if wrong := sorted(
+            key for key in shapes[0].keys() | shapes[1].keys() if shapes[0].get(key) != shapes[1].get(key)
+        ):
+            raise SeglabError(
+                f"the checkpoint is of another method, network or number of classes: {len(wrong)} of {len(shapes[0])} "
+                f"tensors differ, {wrong[0]} among them"
+            )
+
     @property
     def has_teacher(self) -> bool:
         return "teacher" in self._modules

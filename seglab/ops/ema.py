@@ -1,16 +1,14 @@
 """The mean teacher: a network whose weights are a running average of the student's."""
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from seglab.ops.check import check
+from seglab.ops.norm import batch_norms
 from seglab.types import Output
 
 
@@ -53,12 +51,9 @@ class Teacher(nn.Module):
         super().train(mode)
         self.network.eval()
         if mode and self.batch_statistics:
-            for norm in self._norms():
+            for norm in batch_norms(self.network):
                 norm.train()
         return self
-
-    def _norms(self) -> list[nn.Module]:
-        return [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Output:
@@ -75,7 +70,11 @@ class Teacher(nn.Module):
         decay = min(1.0 - 1.0 / (step + 1), self.decay) if self.warmup else self.decay
         averaged: list[tuple[Tensor, Tensor]] = list(zip(self.network.parameters(), student.parameters(), strict=True))
         copied: list[tuple[Tensor, Tensor]] = []
-        own = {id(buffer) for norm in self._norms() for buffer in norm.buffers()} if self.batch_statistics else ()
+        own = (
+            {id(buffer) for norm in batch_norms(self.network) for buffer in norm.buffers()}
+            if self.batch_statistics
+            else ()
+        )
         for pair in zip(self.network.buffers(), student.buffers(), strict=True):
             if id(pair[0]) in own:
                 continue
@@ -85,18 +84,6 @@ class Teacher(nn.Module):
             torch._foreach_lerp_(ours, theirs, 1.0 - decay)
         for ours, theirs in _fused(copied):
             torch._foreach_copy_(ours, theirs)
-
-
-@contextmanager
-def eval_mode(module: nn.Module) -> Iterator[nn.Module]:
-    """Evaluation mode inside the block; afterwards every submodule has its own earlier mode again."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield module
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 def _fused(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[list[Tensor], list[Tensor]]]:

@@ -74,7 +74,10 @@ def sharpen(module: Method, teacher: float) -> None:
 
 
 def test_fixmatch_without_perturbation_is_thresholded_cross_entropy_over_valid_pixels() -> None:
-    module, data = method(FixMatch, threshold=0.8, weight=2.0, strong=OFF, boxes=AreaBox(probability=0.0)), batch()
+    module, data = (
+        method(FixMatch, decay=0.99, threshold=0.8, weight=2.0, strong=OFF, boxes=AreaBox(probability=0.0)),
+        batch(),
+    )
     sharpen(module, 5.0)
     losses = module.losses(data)
 
@@ -87,7 +90,7 @@ def test_fixmatch_without_perturbation_is_thresholded_cross_entropy_over_valid_p
 
 
 def test_fixmatch_takes_the_whole_target_from_the_partner_when_the_box_is_everything() -> None:
-    module, data = method(FixMatch, threshold=0.0, strong=OFF, boxes=Everywhere()), batch()
+    module, data = method(FixMatch, decay=0.99, threshold=0.0, strong=OFF, boxes=Everywhere()), batch()
     whole = module.losses(data)["consistency"].item()
     module.boxes = AreaBox(probability=0.0)
     assert whole == pytest.approx(module.losses(data)["consistency"].item())  # rolled by one, the same pixels count
@@ -123,7 +126,7 @@ def test_mean_teacher_and_student_agree_at_the_start() -> None:
 
 @pytest.mark.parametrize("kind", [FixMatch, MeanTeacher])
 def test_no_gradient_reaches_the_teacher(kind: type[Method]) -> None:
-    module = method(kind)
+    module = method(kind, decay=0.99)
     sharpen(module, 4.0)
     sum(module.losses(batch()).values()).backward()  # type: ignore[union-attr]
     assert all(parameter.grad is None for parameter in module.teacher.parameters())
@@ -136,3 +139,19 @@ def test_mean_teacher_weight_ramps_up() -> None:
     ramped = module.losses(data)["consistency"].item()
     module.ramp_up = 0
     assert ramped == pytest.approx(module.losses(data)["consistency"].item() * torch.exp(torch.tensor(-5.0)).item())
+
+
+def test_fixmatch_without_a_teacher_labels_with_the_student_itself() -> None:
+    module, data = method(FixMatch, threshold=0.0, strong=OFF, boxes=AreaBox(probability=0.0)), batch()
+    assert not module.has_teacher
+    losses = module.losses(data)
+    log_p = module.student(data["unlabeled"]["image"]).logits.log_softmax(1)
+    kept = data["unlabeled"]["valid"]
+    expected = -(log_p.max(1).values * kept).sum() / kept.sum()
+    assert losses["consistency"].item() == pytest.approx(expected.item())
+    module.student.zero_grad()
+    losses["consistency"].backward()
+    through_strong = module.student.encoder.weight.grad.clone()  # type: ignore[union-attr]
+    module.student.zero_grad()
+    expected.backward()  # the label is a constant: the same gradient as of the label's own log-probability
+    assert torch.allclose(through_strong, module.student.encoder.weight.grad)  # type: ignore[arg-type]
