@@ -195,5 +195,6 @@ class Method(LightningModule, ABC):
             scores = metric.compute()  # type: ignore[operator]
             if math.isnan(scores["mIoU"]):
                 raise SeglabError(f"no labeled pixel in {stage}: its masks are void, as those of a public test set are")
-            self.log_dict({f"{prefix}/{key}": value for key, value in scores.items()})
+            for key, value in scores.items():
+                self.log(f"{prefix}/{key}", value, prog_bar=key == "mIoU")
             metric.reset()  # type: ignore[operator]

@@ -173,7 +173,10 @@ class RunRecord(Callback):
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's rich bar with the throughput."""
+    """Lightning's rich bar with the throughput, in steps."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "step"
 
     def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, module)
