@@ -13,12 +13,13 @@ def batch_norms(module: nn.Module) -> list[_BatchNorm]:
 
 
 @contextmanager
-def frozen_statistics(module: nn.Module) -> Iterator[None]:
+def frozen_statistics(module: nn.Module, frozen: bool = True) -> Iterator[None]:
     """Inside the block, batches are normalised as before but leave the running mean and variance alone.
 
-    Evaluation then sees the statistics of clean images, whatever perturbed views training goes through.
+    Evaluation then sees the statistics of clean images, whatever perturbed views training goes through. With ``frozen``
+    False the block does nothing.
     """
-    norms = [(norm, norm.momentum) for norm in batch_norms(module)]
+    norms = [(norm, norm.momentum) for norm in batch_norms(module)] if frozen else []
     for norm, _ in norms:
         norm.momentum = 0.0
     try:

@@ -17,21 +17,23 @@ from seglab.types import Batch
 
 
 class FixMatch(Method):
-    """FixMatch (Sohn et al., NeurIPS 2020) for segmentation, as UniMatch (Yang et al., CVPR 2023) sets it up.
+    """FixMatch (Sohn et al., NeurIPS 2020) for segmentation, as UniMatch V2 (Yang et al., TPAMI 2025) sets it up.
 
-    The network labels the weak view of an unlabeled image; pixels above a threshold supervise it on a strong view, into
-    which CutMix pastes a box of another image.
+    An EMA teacher labels the weak view of an unlabeled image; pixels above a threshold supervise the student on a
+    strong view, into which CutMix pastes a box of another image.
 
-    Deviations: with ``decay`` above 0 an EMA teacher labels instead, as in UniMatch V2 (TPAMI 2025). The code of
-    UniMatch halves the sum of both losses; here it is the paper's ``supervised + weight x consistency``, so with SGD
-    its learning rates are halved. Its CutMix partner could be another crop of the same image; here it is the neighbour
-    in the batch, and a labeled image at batch size 1. Without a teacher, strong views do not enter the running
-    statistics of batch normalisation, which evaluation on clean images uses.
+    Deviations: Sohn et al. label with the network itself, which is ``decay: 0`` here (a copy in evaluation mode;
+    UniMatch V1 labels in training mode). The code of UniMatch halves the sum of both losses; here it is the paper's
+    ``supervised + weight x consistency``, so with SGD its learning rates are halved. Its CutMix partner could be
+    another crop of the same image; here it is the neighbour in the batch, and a labeled image at batch size 1. Its
+    strong views enter the running statistics of batch normalisation; here only with ``strong_statistics``, because
+    evaluation on clean images uses them.
 
     Args:
         threshold: confidence from which a pixel is trusted, in [0, 1].
         weight: of the consistency term.
-        decay: share of the old teacher kept per step, 0.996 in UniMatch V2; 0: no teacher.
+        decay: share of the old teacher kept per step; 0: the student itself.
+        strong_statistics: let strong views enter the running statistics of batch normalisation.
         strong: photometric perturbation of the student's view.
         boxes: law of the CutMix boxes.
     """
@@ -40,7 +42,8 @@ class FixMatch(Method):
         self,
         threshold: float = 0.95,
         weight: float = 1.0,
-        decay: float = 0.0,
+        decay: float = 0.996,
+        strong_statistics: bool = False,
         strong: StrongView = StrongView(),
         boxes: BoxLaw = lazy_instance(AreaBox),
         **common: Any,
@@ -48,21 +51,17 @@ class FixMatch(Method):
         super().__init__(**common)
         check(0 <= threshold <= 1, "FixMatch.threshold", threshold, "give a confidence in [0, 1]")
         self.threshold, self.weight, self.decay = threshold, weight, decay
+        self.strong_statistics = strong_statistics
         self.strong, self.boxes = strong, boxes
 
     def build(self) -> None:
         super().build()
-        if self.decay:
-            self.teacher = Teacher(self.student, self.decay)
+        self.teacher = Teacher(self.student, self.decay)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
 
-        if self.has_teacher:
-            weak = self.teacher(unlabeled["image"])
-        else:
-            out_l, weak = self.student.split(labeled["image"], unlabeled["image"])
-        label, confidence = pseudo_label(weak.logits)
+        label, confidence = pseudo_label(self.teacher(unlabeled["image"]).logits)
         trusted = pixel_threshold(confidence, self.threshold)
         self.observe(label, trusted > 0)
 
@@ -70,11 +69,9 @@ class FixMatch(Method):
         truth = certain(labeled["image"], labeled["mask"], labeled["valid"])
         mixed = cutmix(self.boxes, partners(strong, truth), strong)
 
-        if self.has_teacher:
-            out_l, out_s = self.student.split(labeled["image"], mixed.image)
-        else:
-            with frozen_statistics(self.student):
-                out_s = self.student(mixed.image)
+        out_l = self.student(labeled["image"])
+        with frozen_statistics(self.student, not self.strong_statistics):
+            out_s = self.student(mixed.image)
         consistency = weighted_cross_entropy(out_s.logits, mixed.label, mixed.weight, mixed.valid)
         return {
             "supervised": self.criterion(out_l.logits, labeled["mask"]),
