@@ -336,6 +336,7 @@ def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
     method = cast(Method, loader.model)
     method.configure_model()
     state = AtomicCheckpointIO().load_checkpoint(loader.config.validate.ckpt_path)
+    method.on_load_checkpoint(state)
     method.load_state_dict(state["state_dict"])
     return method.eval()
 
