@@ -50,6 +50,8 @@ NOISE = (
     ".*does not have many workers.*",
     ".*found .* module.* in eval mode.*",
     ".*smaller than the logging interval.*",
+    ".*callbacks used to create the checkpoint need to be provided.*",
+    ".*instantiate_classes`` was deprecated.*",
 )
 
 

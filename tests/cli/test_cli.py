@@ -118,7 +118,7 @@ def test_a_flag_after_a_checkpoint_is_obeyed(run: Path, tmp_path: Path) -> None:
 
 def test_another_model_with_a_checkpoint_is_not_ignored(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = str(run / "checkpoints/last.ckpt")
-    other = ["--model", "MeanTeacher", "--ckpt_path", checkpoint]
+    other = ["--model", "Supervised", "--ckpt_path", checkpoint]
     assert main(["validate", "-c", str(run / "config.yaml"), *other]) == 1
     assert "another method" in capsys.readouterr().err
 
