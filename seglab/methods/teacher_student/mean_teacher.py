@@ -67,7 +67,7 @@ class MeanTeacher(Method):
         view = certain(self.strong(unlabeled["image"]), target_u, unlabeled["valid"])
         mixed = cutmix(self.boxes, partners(view, certain(labeled["image"], target_l, labeled["valid"])), view)
 
-        out_l, out_u = self.student.split(labeled["image"], mixed.image)
+        out_l, out_u = self.student(labeled["image"]), self.student(mixed.image)
         distance_l = squared_distance(out_l.logits.softmax(1), target_l)
         distance_u = squared_distance(out_u.logits.softmax(1), mixed.label)
         counted = torch.cat([(labeled["valid"] & self.on_labeled).flatten(), mixed.valid.flatten()])
