@@ -110,7 +110,7 @@ class RunRecord(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = time.monotonic()
-        if self._tick is not None:  # the first step after a start or a validation pays for warm-up: not counted
+        if self._tick is not None:  # None after a validation, whose time is not training's
             self.train_seconds += now - self._tick
             self.images += sum(len(sample["image"]) for sample in batch.values()) * trainer.world_size
         self._tick = now

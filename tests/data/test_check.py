@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from data_check import camvid_flags, check, config
 from layouts import FOLDER, save, write_camvid, write_cityscapes, write_folder
 from PIL import Image
 
@@ -12,22 +12,6 @@ from seglab.cli import main
 from seglab.data import CamVid
 from seglab.data.check import check_data
 from seglab.pictures import GAP, LINE
-
-
-def check(capsys: pytest.CaptureFixture[str], *flags: str | Path) -> tuple[int, str, str]:
-    """Exit code, standard output in one line and standard error of ``seglab data check``."""
-    code = main(["data", "check", *map(str, flags)])
-    out, error = capsys.readouterr()
-    return code, out, error
-
-
-def config(path: Path, **sections: object) -> Path:
-    path.write_text(yaml.safe_dump(sections))
-    return path
-
-
-def camvid_flags(root: Path, labeled: str = "1/4") -> list[str]:
-    return ["--data", "CamVid", "--data.root", str(root), "--data.labeled", labeled]
 
 
 def test_good_data_pass_with_their_counts(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,29 +3,11 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
+from data_check import camvid_flags, check, config
 from PIL import Image
-
-from seglab.cli import main
 
 REPOSITORY = Path(__file__).parents[2]
 BENCHMARK = "experiments/benchmark/camvid_1_8.yaml"
-
-
-def check(capsys: pytest.CaptureFixture[str], *flags: str | Path) -> tuple[int, str, str]:
-    """Exit code, standard output in one line and standard error of ``seglab data check``."""
-    code = main(["data", "check", *map(str, flags)])
-    out, error = capsys.readouterr()
-    return code, out, error
-
-
-def config(path: Path, **sections: object) -> Path:
-    path.write_text(yaml.safe_dump(sections))
-    return path
-
-
-def camvid_flags(root: Path, labeled: str = "1/4") -> list[str]:
-    return ["--data", "CamVid", "--data.root", str(root), "--data.labeled", labeled]
 
 
 def test_a_sheet_is_written_and_opens(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
