@@ -187,8 +187,8 @@ class SeglabCLI(LightningCLI):
             trains = self.subcommand == "fit" and resolve_name(config.model.class_path).needs_pretrained
             if "weights" in arguments.network.init_args and not trains:
                 arguments.network.init_args.weights = "none"
-        elif Path(arguments.start).is_dir() and arguments.start:
-            arguments.start = str(Path(arguments.start) / directory.LAST)
+        elif arguments.start:
+            arguments.start = _checkpoint_of(Path(arguments.start))
 
     def _resume_from(self) -> str | None:
         """The checkpoint to resume from, if any; settles ``run_folder`` unless the run is new and unnamed."""
@@ -362,6 +362,13 @@ def _expand_run(args: list[str]) -> list[str]:
     directory.read_config(Path(folder))
     resume = ["--ckpt_path", "last"] if command == "fit" else []
     return [command, "-c", str(Path(folder) / directory.CONFIG), "--run_dir", folder, *resume, *flags]
+
+
+def _checkpoint_of(start: Path) -> str:
+    checkpoint = start / directory.LAST if start.is_dir() else start
+    if not checkpoint.is_file():
+        raise SeglabError(f"--start {start}: {checkpoint} does not exist; give a run directory or a checkpoint file")
+    return str(checkpoint)
 
 
 def _rank() -> int:
