@@ -55,8 +55,8 @@ class CamVid(SegmentationData):
         if absent and (folder == "train" or len(absent) == len(self.sequences)):
             there = ", ".join(sorted({_sequence(frame) for frame in frames}))
             raise SeglabError(
-                f"{self.root / folder} has no frame of {', '.join(absent)}, only of {there}: choose other sequences, or "
-                "for val set holdout"
+                f"{self.root / folder} has no frame of {', '.join(absent)}, only of {there}: choose others, or for val "
+                "set holdout"
             )
         return [frame for frame in frames if not self.sequences or frame.key.startswith(tuple(self.sequences))]
 
