@@ -8,9 +8,9 @@ import pytest
 import torch
 from probes import EXPERIMENTS
 
+from seglab.cli import main
 from seglab.data import GTA5, Cityscapes, DomainAdaptation
 from seglab.data.streams import Positions, stream_loader
-from seglab.cli import main
 from seglab.types import SeglabError
 
 
