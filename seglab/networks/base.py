@@ -81,7 +81,7 @@ class Network(nn.Module, ABC):
         return F.pad(image, (0, right, 0, bottom)) if right or bottom else image
 
     def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """Logits of the prepared image -> logits of the image of ``size``: B K h w -> B K H W, bilinear, padding cut."""
+        """Logits of the prepared image -> those of the image of ``size``: B K h w -> B K H W, bilinear, padding cut."""
         height, width = size
         padded = (height + self._padding(height), width + self._padding(width))
         if logits.shape[-2:] != padded:

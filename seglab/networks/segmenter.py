@@ -100,7 +100,7 @@ class Segmenter(Network):
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
         if isinstance(self.decoder, DPTDecoder):
             maps = [stage for stage in stages if stage.ndim == 4]
-            tokens = list(stages[len(maps) :]) or [None] * len(maps)
+            tokens: list[Tensor | None] = [*stages[len(maps) :]] or [None] * len(maps)
             features = self.decoder(maps, tokens)  # B D h w
         else:
             features = self.decoder(list(stages))
