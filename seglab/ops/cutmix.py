@@ -123,11 +123,15 @@ def partners(unlabeled: Pixels, labeled: Pixels) -> Pixels:
     return one if one.image.shape[-2:] == size else Pixels(*(_resize(x, size) for x in one))
 
 
-def cutmix(law: BoxLaw, new: Pixels, old: Pixels) -> Pixels:
-    """``old`` with boxes of ``new``: image, label, weight and validity alike."""
-    batch, _, height, width = old.image.shape
-    mask = law(batch, height, width, old.image.device)
+def mix(mask: Tensor, new: Pixels, old: Pixels) -> Pixels:
+    """``new`` where the mask B H W is True, else ``old``: image, label, weight and validity alike."""
     return Pixels(*(paste(mask, theirs, ours) for theirs, ours in zip(new, old, strict=True)))
+
+
+def cutmix(law: BoxLaw, new: Pixels, old: Pixels) -> Pixels:
+    """``old`` with boxes of ``new``."""
+    batch, _, height, width = old.image.shape
+    return mix(law(batch, height, width, old.image.device), new, old)
 
 
 def _resize(x: Tensor, size: torch.Size) -> Tensor:
