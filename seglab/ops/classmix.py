@@ -4,8 +4,19 @@ import torch
 from torch import Tensor
 
 from seglab.labels import IGNORE
+from seglab.ops.cutmix import Pixels, mix, resized
 
 IDS = 256  # class indices and 255
+
+
+def classmix(source: Pixels, target: Pixels) -> Pixels:
+    """``target`` with half of the classes of ``source``: image, label, weight and validity alike.
+
+    Target i receives classes of source i modulo their number; a source of another size is resized.
+    """
+    partner = torch.arange(len(target.image), device=target.image.device) % len(source.image)
+    new = resized(Pixels(*(x[partner] for x in source)), target.image.shape[-2:])
+    return mix(class_mask(new.label), new, target)
 
 
 def class_mask(label: Tensor) -> Tensor:

@@ -118,9 +118,7 @@ def partners(unlabeled: Pixels, labeled: Pixels) -> Pixels:
     """
     if len(unlabeled.image) > 1:
         return Pixels(*(x.roll(1, 0) for x in unlabeled))
-    one = Pixels(*(x[:1] for x in labeled))
-    size = unlabeled.image.shape[-2:]
-    return one if one.image.shape[-2:] == size else Pixels(*(_resize(x, size) for x in one))
+    return resized(Pixels(*(x[:1] for x in labeled)), unlabeled.image.shape[-2:])
 
 
 def mix(mask: Tensor, new: Pixels, old: Pixels) -> Pixels:
@@ -132,6 +130,11 @@ def cutmix(law: BoxLaw, new: Pixels, old: Pixels) -> Pixels:
     """``old`` with boxes of ``new``."""
     batch, _, height, width = old.image.shape
     return mix(law(batch, height, width, old.image.device), new, old)
+
+
+def resized(pixels: Pixels, size: torch.Size) -> Pixels:
+    """Pixels at a height and width; they themselves where it is theirs already."""
+    return pixels if pixels.image.shape[-2:] == size else Pixels(*(_resize(x, size) for x in pixels))
 
 
 def _resize(x: Tensor, size: torch.Size) -> Tensor:

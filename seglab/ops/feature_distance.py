@@ -47,3 +47,9 @@ def majority_class(label: Tensor, grid: Sequence[int], share: float) -> Tensor:
 def pad_label(label: Tensor, size: Sequence[int]) -> Tensor:
     """B H W with 255 added at the bottom and at the right up to ``size``, as images are padded for a network."""
     return F.pad(label, (0, size[1] - label.shape[2], 0, size[0] - label.shape[1]), value=IGNORE)
+
+
+def last_map(stages: Sequence) -> Tensor:
+    """The coarsest feature map of an encoder; those of vision transformers return (maps, class tokens)."""
+    maps: Tensor = [part for part in (stages[0] if isinstance(stages, tuple) else stages) if part.ndim == 4][-1]
+    return maps
