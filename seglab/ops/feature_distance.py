@@ -49,7 +49,6 @@ def pad_label(label: Tensor, size: Sequence[int]) -> Tensor:
     return F.pad(label, (0, size[1] - label.shape[2], 0, size[0] - label.shape[1]), value=IGNORE)
 
 
-def last_map(stages: Sequence) -> Tensor:
-    """The coarsest feature map of an encoder; those of vision transformers return (maps, class tokens)."""
-    maps: Tensor = [part for part in (stages[0] if isinstance(stages, tuple) else stages) if part.ndim == 4][-1]
-    return maps
+def last_map(stages: Sequence[Tensor]) -> Tensor:
+    """The coarsest feature map among encoder stages, which may end in class tokens."""
+    return [stage for stage in stages if stage.ndim == 4][-1]

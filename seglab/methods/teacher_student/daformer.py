@@ -1,12 +1,13 @@
 """DAFormer: DACS with a slower teacher, whose source features of things stay close to those of ImageNet."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from seglab.labels import IGNORE
 from seglab.methods.teacher_student.dacs import DACS, Step
+from seglab.networks import Network
 from seglab.ops.check import check
 from seglab.ops.feature_distance import feature_distance, last_map, majority_class, pad_label
 from seglab.ops.frozen import Frozen
@@ -46,6 +47,8 @@ class DAFormer(DACS):
 
     needs_pretrained = True
 
+    held: Tensor  # 256 bool
+
     def __init__(
         self,
         distance_weight: float = 0.005,
@@ -74,7 +77,7 @@ class DAFormer(DACS):
     def build(self) -> None:
         super().build()
         # Another network, because ``start`` may have given the student other weights than the published ones.
-        self.imagenet = Frozen(self.network(self.num_classes).encoder)
+        self.imagenet = Frozen(self.network(self.num_classes))
 
     def trust(self, confidence: Tensor) -> Tensor:
         weight = super().trust(confidence)
@@ -83,10 +86,9 @@ class DAFormer(DACS):
         return weight
 
     def terms(self, step: Step) -> dict[str, Tensor]:
-        image = self.student.prepare(step.labeled["image"])
-        features = last_map(step.stages)
-        label = majority_class(
-            pad_label(step.labeled["mask"], image.shape[-2:]), features.shape[-2:], self.distance_share
-        )
-        distance = feature_distance(features, last_map(self.imagenet(image)), self.held[label])
+        with torch.no_grad():
+            reference = last_map(cast(Network, self.imagenet.module).encode(step.labeled["image"]))
+        label = pad_label(step.labeled["mask"], self.student.extent(step.labeled["mask"].shape[1:]))
+        held = self.held[majority_class(label, reference.shape[2:], self.distance_share)]
+        distance = feature_distance(last_map(step.stages), reference, held)
         return super().terms(step) | {"feature_distance": self.distance_weight * distance}
