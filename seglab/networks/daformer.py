@@ -52,10 +52,9 @@ class DAFormerNetwork(Network):
         check(0.0 <= dropout < 1.0, "dropout", dropout, "give a share in [0, 1)")
         name = find_encoder(encoder)
         super().__init__(*pixel_statistics(name))
-        self.encoder = build_encoder(name)
-        self.embeddings = nn.ModuleList(
-            nn.Conv2d(channels, width, 1) for channels in self.encoder.out_channels[-STAGES:]
-        )
+        backbone = build_encoder(name)
+        self.encoder = backbone
+        self.embeddings = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in backbone.out_channels[-STAGES:])
         self.branches = nn.ModuleList(branch(STAGES * width, width, dilation) for dilation in dilations)
         self.bottleneck = convolution(len(dilations) * width, width, 3, padding=1)
         self.dropout = nn.Dropout2d(dropout)
@@ -80,7 +79,7 @@ class DAFormerNetwork(Network):
 
 
 def build_encoder(name: str) -> Any:
-    """An encoder of smp or timm with random weights; raises SeglabError unless its last stages are of stride 4 to 32."""
+    """An encoder with random weights; raises SeglabError unless its last stages have the strides 4, 8, 16 and 32."""
     cfg = timm.get_pretrained_cfg(timm_name(name)) if timm_name(name) else None
     if cfg and cfg.fixed_input_size:
         raise SeglabError(f"encoder {name!r} takes images of one size only: choose a convolutional one or mit_b0 to b5")

@@ -11,7 +11,9 @@ from seglab.ops.losses import pixel_mean
 
 
 def feature_distance(features: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
-    """Mean Euclidean distance of feature vectors over the cells where the mask is True (DAFormer, Hoyer et al., CVPR 2022, 3.3).
+    """Mean Euclidean distance of feature vectors over the cells where the mask is True.
+
+    The term of DAFormer (Hoyer et al., CVPR 2022, section 3.3), not yet weighted.
 
     Args:
         features: B D h w.
@@ -25,7 +27,7 @@ def feature_distance(features: Tensor, reference: Tensor, mask: Tensor) -> Tenso
 
 
 def majority_class(label: Tensor, grid: Sequence[int], share: float) -> Tensor:
-    """The class that fills a cell of a feature map (DAFormer, Hoyer et al., CVPR 2022, 3.3).
+    """The class that fills a cell of a feature map (DAFormer, section 3.3).
 
     Args:
         label: B H W int64 class indices or 255; H and W are multiples of the grid.

@@ -89,7 +89,9 @@ def test_mixed_labels_are_source_labels_exactly_where_source_pixels_are(monkeypa
     assert not from_source[:, 0].any()  # the first row of labels is void
     pseudo = module.teacher(data["unlabeled"]["image"]).logits.argmax(1)
     assert torch.equal(mixed.label[~from_source], pseudo[~from_source])
-    assert torch.equal(mixed.image.movedim(1, -1)[~from_source], data["unlabeled"]["image"].movedim(1, -1)[~from_source])
+    assert torch.equal(
+        mixed.image.movedim(1, -1)[~from_source], data["unlabeled"]["image"].movedim(1, -1)[~from_source]
+    )
 
 
 def test_padding_of_the_target_does_not_count_unless_something_is_pasted_on_it(monkeypatch: pytest.MonkeyPatch) -> None:

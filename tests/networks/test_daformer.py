@@ -71,7 +71,7 @@ def test_every_parameter_gets_a_gradient_and_every_stage_counts() -> None:
 
 def test_trains_on_a_single_image_and_drops_channels_in_training_only() -> None:
     network = small(dropout=0.5)
-    image = torch.rand(1, 3, 32, 32)
+    image = torch.rand(1, 3, 64, 64)
     assert not torch.equal(network(image).logits, network(image).logits)
     network.eval()
     assert torch.equal(network(image).logits, network(image).logits)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seglab.labels import IGNORE
-from seglab.methods.teacher_student.daformer import DAFormer
 from seglab.methods.teacher_student.dacs import Step
+from seglab.methods.teacher_student.daformer import DAFormer
 from seglab.ops.check import check
 from seglab.ops.contrast import supervised_info_nce
 from seglab.ops.grid import at_cells, rows
@@ -22,11 +22,11 @@ class CLUDA(DAFormer):
     cell's feature is drawn to the features of its class and away from those of the others. Pairs weigh as much as the
     labels of both their cells.
 
-    Deviations: the official code trains with HRDA alone, where a learned map weights pairs of context features against
-    pairs of a context and a detail feature and mixed images show their detail at the window of highest entropy; this is
-    the loss at one resolution, which that code has and the paper puts on DAFormer (weight 1: published for HRDA). In it,
-    features are in another order than their labels and weights for more than one image, and ignored pixels are a class:
-    not here. Labels and weights are those at the centre of a cell.
+    Deviations: the official code trains with HRDA alone: a learned map weights pairs of context features against pairs
+    of a context and a detail feature, and mixed images show their detail at the window of highest entropy. This is its
+    loss at one resolution, which the paper puts on DAFormer; the weight of 1 is that of the other. In the official
+    code, features are in another order than their labels and weights when there is more than one image, and ignored
+    pixels are a class: not here. Labels and weights are those at the centre of a cell.
 
     Args:
         contrast_weight: of the contrast, the sum over both batches.
