@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NoReturn, cast
 
 import yaml
@@ -20,7 +21,7 @@ import seglab.data
 import seglab.methods  # noqa: F401 - short class names in YAML are found among imported classes
 from seglab.data import SegmentationData
 from seglab.evaluation.inference import Inference
-from seglab.methods import Method, Schedule
+from seglab.methods import Addition, Method, Schedule
 from seglab.networks import NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
@@ -30,7 +31,9 @@ from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_jso
 from seglab.runs.wandb import WandbRun
 from seglab.types import SeglabError
 
-SHARED = ("network", "criterion", "optimizer", "schedule", "evaluation")  # config sections that fill Method's arguments
+SHARED = (
+    *("network", "criterion", "optimizer", "schedule", "evaluation", "additions", "start"),
+)  # config sections that fill Method's arguments
 
 TRAINER_DEFAULTS = {
     "max_epochs": -1,  # schedules are in steps
@@ -148,6 +151,8 @@ class SeglabCLI(LightningCLI):
         parser.add_argument("--optimizer", type=Callable[[Iterable], Optimizer], required=True, sub_configs=True)
         parser.add_argument("--schedule", type=Schedule, default=Schedule())
         parser.add_argument("--evaluation", type=Inference, required=True, sub_configs=True)
+        parser.add_argument("--additions", type=list[Addition], default=[], sub_configs=True)
+        parser.add_argument("--start", type=str, default="", help="Run or checkpoint whose student this one begins as.")
         for section in SHARED:
             parser.link_arguments(section, f"model.init_args.{section}")
         for name in ("num_classes", "class_names", "subsets"):
@@ -172,12 +177,18 @@ class SeglabCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        method = config.model.class_path.rpartition(".")[2]
-        self.identity = {"benchmark": config.benchmark, "method": method, "seed": config.seed_everything}
+        names = [part.class_path.rpartition(".")[2] for part in (config.model, *config.additions)]
+        self.identity = {"benchmark": config.benchmark, "method": "+".join(names), "seed": config.seed_everything}
         self.text = self._config_text()
+        arguments = config.model.init_args
         config.ckpt_path = self._resume_from() if self.subcommand == "fit" else self._find_checkpoint()
-        if config.ckpt_path and "weights" in (network := config.model.init_args.network).init_args:
-            network.init_args.weights = "none"  # the checkpoint brings them: the pre-trained file need not be here
+        if config.ckpt_path:  # the checkpoint brings all weights: the files that they once came from need not be here
+            arguments.start = ""
+            trains = self.subcommand == "fit" and resolve_name(config.model.class_path).needs_pretrained
+            if "weights" in arguments.network.init_args and not trains:
+                arguments.network.init_args.weights = "none"
+        elif arguments.start:
+            arguments.start = _checkpoint_of(Path(arguments.start))
 
     def _resume_from(self) -> str | None:
         """The checkpoint to resume from, if any; settles ``run_folder`` unless the run is new and unnamed."""
@@ -351,6 +362,13 @@ def _expand_run(args: list[str]) -> list[str]:
     directory.read_config(Path(folder))
     resume = ["--ckpt_path", "last"] if command == "fit" else []
     return [command, "-c", str(Path(folder) / directory.CONFIG), "--run_dir", folder, *resume, *flags]
+
+
+def _checkpoint_of(start: Path) -> str:
+    checkpoint = start / directory.LAST if start.is_dir() else start
+    if not checkpoint.is_file():
+        raise SeglabError(f"--start {start}: {checkpoint} does not exist; give a run directory or a checkpoint file")
+    return str(checkpoint)
 
 
 def _rank() -> int:

@@ -1,9 +1,10 @@
 """Methods: one short file each, on a base that holds everything they share."""
 
-from seglab.methods.base import Method
+from seglab.methods.additions.mic import MIC
+from seglab.methods.base import Addition, Method
 from seglab.methods.optim import Schedule
 from seglab.methods.supervised import Supervised
 from seglab.methods.teacher_student.fixmatch import FixMatch
 from seglab.methods.teacher_student.mean_teacher import MeanTeacher
 
-__all__ = ["FixMatch", "MeanTeacher", "Method", "Schedule", "Supervised"]
+__all__ = ["MIC", "Addition", "FixMatch", "MeanTeacher", "Method", "Schedule", "Supervised"]

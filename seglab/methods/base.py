@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -11,11 +12,28 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
-from seglab.methods.optim import OptimizerFactory, Schedule, build_optimizer, follow_config
+from seglab.methods.optim import OptimizerFactory, Schedule, Separate, build_optimizer, follow_config
 from seglab.networks import Network, NetworkFactory
+from seglab.networks.weights import load_student
 from seglab.ops.ema import Teacher
 from seglab.ops.losses import Criterion
 from seglab.types import Batch, Sample, SeglabError
+
+
+class Addition(nn.Module, ABC):
+    """Loss terms that any method can take in addition to its own; the config section ``additions`` lists them.
+
+    Its trainable parameters, if it has any, join the method's.
+    """
+
+    streams: tuple[str, ...] = ()  # what it reads
+
+    def build(self, method: "Method") -> None:
+        """Create what the terms need. Called once, after the method's own ``build``."""
+
+    @abstractmethod
+    def losses(self, method: "Method", batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms of one step, computed after the method's own from the same batch."""
 
 
 class Method(LightningModule, ABC):
@@ -33,10 +51,13 @@ class Method(LightningModule, ABC):
         num_classes: from the data.
         class_names: from the data.
         subsets: from the data: name of a reported mean -> class indices.
+        additions: further loss terms, such as masked image consistency.
+        start: checkpoint whose student's weights this student begins with, for methods of several stages.
         seed: of the run; with it, network initialisation and every random draw of a step are reproducible.
     """
 
-    streams: ClassVar[tuple[str, ...]] = ("labeled", "unlabeled")  # what the method reads
+    streams: tuple[str, ...] = ("labeled", "unlabeled")  # what the method reads
+    needs_pretrained: ClassVar[bool] = False  # a resumed run too needs the published weights: a frozen copy has them
 
     student: Network
     teacher: Teacher
@@ -51,6 +72,8 @@ class Method(LightningModule, ABC):
         num_classes: int,
         class_names: list[str],
         subsets: dict[str, list[int]],
+        additions: Sequence[Addition] = (),
+        start: str = "",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -58,6 +81,9 @@ class Method(LightningModule, ABC):
         self.optimizer, self.schedule = optimizer, schedule
         self.evaluation = evaluation
         self.num_classes, self.class_names, self.subsets = num_classes, class_names, subsets
+        self.additions = nn.ModuleList(additions)
+        self.streams = tuple(dict.fromkeys([*self.streams, *(name for part in additions for name in part.streams)]))
+        self.start = start
         self.seed = seed
         self._hidden: Tensor | None = None
 
@@ -66,10 +92,21 @@ class Method(LightningModule, ABC):
     def build(self) -> None:
         """Create the networks. Called once, outside config parsing, under the run's seed."""
         self.student = self.network(self.num_classes)
+        if self.start:
+            load_student(self.student, self.start)
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted loss terms of one step; images are float in [0, 1]. Their sum is minimised."""
+
+    def separate(self) -> Separate:
+        """Modules (discriminators) that an optimiser of their own trains, with what builds it."""
+        return ()
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, in [0, 1]."""
+        return self.global_step / self.trainer.max_steps
 
     def observe(self, label: Tensor, selected: Tensor) -> None:
         """Compare pseudo-labels of the weak view with hidden ground truth, for the quality curves alone.
@@ -89,6 +126,8 @@ class Method(LightningModule, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.build()
+            for part in self.additions:
+                cast(Addition, part).build(self)
         names = ["student", "teacher"] if self.has_teacher else ["student"]
         self.metrics = nn.ModuleDict({name: SegmentationMetric(self.class_names, self.subsets) for name in names})
         self.pseudo_quality = PseudoLabelQuality(self.class_names)
@@ -139,6 +178,8 @@ class Method(LightningModule, ABC):
         if "unlabeled" in batch:
             self._hidden = batch["unlabeled"].pop("hidden", None)  # type: ignore[typeddict-item]
         terms = self.losses(batch)
+        for part in self.additions:
+            terms |= cast(Addition, part).losses(self, batch)
         total = torch.stack([term.float() for term in terms.values()]).sum()
         self.log("train/loss", total.detach(), prog_bar=True)
         if len(terms) > 1:
@@ -155,12 +196,13 @@ class Method(LightningModule, ABC):
         steps = self.trainer.max_steps
         if steps < 1:
             raise SeglabError("trainer.max_steps is not set: schedules are in optimiser steps, so give their number")
-        optimizer, scheduler = build_optimizer(self, self.optimizer, self.schedule, steps)
+        optimizer, scheduler = build_optimizer(self, self.optimizer, self.schedule, steps, self.separate())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_start(self) -> None:
         if self.global_step:  # resumed
-            follow_config(self, self.optimizer, self.schedule, cast(LambdaLR, self.lr_schedulers()))
+            scheduler = cast(LambdaLR, self.lr_schedulers())
+            follow_config(self, self.optimizer, self.schedule, scheduler, self.separate())
 
     # Evaluation: the same in fit, validate and test.
 

@@ -1,9 +1,10 @@
 """Parameter groups and the learning-rate schedule, in optimiser steps."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -46,16 +47,17 @@ class Schedule:
         return decay * (self.warmup_factor + (1 - self.warmup_factor) * step / self.warmup)
 
 
-def parameter_groups(module: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module, schedule: Schedule, outside: Sequence[nn.Module] = ()) -> list[dict[str, Any]]:
     """Trainable parameters split into encoder and head, with and without weight decay.
 
-    The key ``factor`` of a group multiplies its learning rate.
+    The key ``factor`` of a group multiplies its learning rate. Parameters of the modules ``outside`` are left out.
     """
     networks = [part for part in module.modules() if isinstance(part, Network)]
     encoder = {id(parameter) for network in networks for parameter in network.encoder.parameters()}
+    left_out = {id(parameter) for part in outside for parameter in part.parameters()}
     groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     for parameter in module.parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or id(parameter) in left_out:
             continue
         head = id(parameter) not in encoder
         bare = parameter.ndim <= 1 and not schedule.decay_norms  # normalisation weights and all biases are vectors
@@ -66,21 +68,64 @@ def parameter_groups(module: nn.Module, schedule: Schedule) -> list[dict[str, An
     return list(groups.values())
 
 
+class JointOptimizer(Optimizer):
+    """Several optimisers that step as one: to the trainer, the schedule and checkpoints they are a single optimiser.
+
+    Args:
+        parts: optimisers of different parameters.
+    """
+
+    def __init__(self, parts: Sequence[Optimizer]) -> None:
+        self.parts = parts
+        super().__init__([group for part in parts for group in part.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """Every part works on its own groups, and all on one state."""
+        groups = iter(self.param_groups)
+        for part in self.parts:
+            part.param_groups = [next(groups) for _ in part.param_groups]
+            part.state = self.state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._share()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
+        for part in self.parts:
+            part.step()
+        return loss
+
+
+Separate = Sequence[tuple[nn.Module, OptimizerFactory]]
+"""Modules with an optimiser of their own."""
+
+
 def build_optimizer(
-    module: nn.Module, factory: OptimizerFactory, schedule: Schedule, steps: int
+    module: nn.Module, factory: OptimizerFactory, schedule: Schedule, steps: int, separate: Separate = ()
 ) -> tuple[Optimizer, LambdaLR]:
-    """The optimiser over ``parameter_groups`` and its schedule over ``steps``."""
-    optimizer = factory(parameter_groups(module, schedule))
+    """The optimiser over ``parameter_groups`` and over the separate modules, and its schedule over ``steps``."""
+    optimizer = _optimizer(module, factory, schedule, separate)
     for group in optimizer.param_groups:
         group["lr"] *= group["factor"]
     return optimizer, LambdaLR(optimizer, lambda step: schedule.factor(step, steps))
 
 
-def follow_config(module: nn.Module, factory: OptimizerFactory, schedule: Schedule, scheduler: LambdaLR) -> None:
+def follow_config(
+    module: nn.Module, factory: OptimizerFactory, schedule: Schedule, scheduler: LambdaLR, separate: Separate = ()
+) -> None:
     """Give a restored optimiser the settings of the config: a checkpoint's would silently override new ones."""
-    fresh = factory(parameter_groups(module, schedule))
+    fresh = _optimizer(module, factory, schedule, separate)
     for group, new in zip(scheduler.optimizer.param_groups, fresh.param_groups, strict=True):
         group.update({key: value for key, value in new.items() if key != "params"})
         group["initial_lr"] = group["lr"] * group["factor"]
         group["lr"] = group["initial_lr"] * scheduler.lr_lambdas[0](scheduler.last_epoch)
     scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
+
+
+def _optimizer(module: nn.Module, factory: OptimizerFactory, schedule: Schedule, separate: Separate) -> Optimizer:
+    main = factory(parameter_groups(module, schedule, [part for part, _ in separate]))
+    own = [build([{"params": list(part.parameters()), "factor": 1.0}]) for part, build in separate]
+    return JointOptimizer([main, *own]) if own else main

@@ -13,7 +13,8 @@ from seglab.types import Output, SeglabError
 class Network(nn.Module, ABC):
     """Base class of segmentation networks. It owns the normalisation of its encoder.
 
-    A subclass sets ``encoder`` and ``feature_channels`` and writes ``forward`` around ``prepare`` and ``restore``.
+    A subclass sets ``encoder`` and ``feature_channels`` and writes ``encode`` around ``prepare`` and ``decode`` around
+    ``restore``. Methods that perturb features, or compare them, call the two; all others the network itself.
 
     Attributes:
         encoder: the pre-trained part; every parameter outside it gets the head's learning-rate multiplier.
@@ -39,6 +40,18 @@ class Network(nn.Module, ABC):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     @abstractmethod
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """The encoder's stages for images B 3 H W in [0, 1].
+
+        Returns:
+            feature maps B D h w from fine to coarse; the first may be the prepared image itself. Entries that are not
+            4-dimensional are class tokens of a vision transformer, one per map, after the maps.
+        """
+
+    @abstractmethod
+    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
+        """From encoder stages to the output for images of ``size`` (height, width)."""
+
     def forward(self, image: Tensor) -> Output:
         """Segment images.
 
@@ -53,6 +66,7 @@ class Network(nn.Module, ABC):
         Raises:
             SeglabError: the image is not floating point.
         """
+        return self.decode(self.encode(image), image.shape[-2:])
 
     def prepare(self, image: Tensor) -> Tensor:
         """Normalise, then pad to the required multiple: B 3 H W in [0, 1] -> B 3 H' W'.
@@ -66,9 +80,9 @@ class Network(nn.Module, ABC):
         image = (image - self.mean) / self.std
         return F.pad(image, (0, right, 0, bottom)) if right or bottom else image
 
-    def restore(self, logits: Tensor, image: Tensor) -> Tensor:
-        """Logits of the prepared image -> logits of ``image``: B K h w -> B K H W, bilinear, padding cut off."""
-        height, width = image.shape[-2:]
+    def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Logits of the prepared image -> those of the image of ``size``: B K h w -> B K H W, bilinear, padding cut."""
+        height, width = size
         padded = (height + self._padding(height), width + self._padding(width))
         if logits.shape[-2:] != padded:
             logits = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)

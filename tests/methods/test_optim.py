@@ -1,3 +1,6 @@
+import copy
+from collections.abc import Iterable
+
 import pytest
 import torch
 from torch import nn
@@ -74,3 +77,62 @@ def test_a_restored_optimizer_takes_the_settings_of_the_config() -> None:
     optimizer.step()
     scheduler.step()
     assert {round(group["lr"], 9) for group in optimizer.param_groups} == {0.1, 1.0}
+
+
+def pair_of_modules() -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    whole = nn.ModuleDict({"main": nn.Linear(2, 2), "own": nn.Linear(2, 2)})
+    return whole, whole["own"]
+
+
+def sgd(groups: Iterable) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+
+
+def adam(groups: Iterable) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, lr=0.01, betas=(0.9, 0.99))
+
+
+def train_jointly(whole: nn.Module, optimizer: torch.optim.Optimizer, scheduler: object, steps: int) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        sum(p.square().sum() for p in whole.parameters()).backward()  # type: ignore[union-attr]
+        optimizer.step()
+        scheduler.step()  # type: ignore[attr-defined]
+
+
+def test_a_separate_module_is_trained_by_its_own_optimizer() -> None:
+    whole, own = pair_of_modules()
+    alone_whole, alone_own = pair_of_modules()
+    optimizer, scheduler = build_optimizer(whole, sgd, Schedule(power=0), 10, [(own, adam)])
+    train_jointly(whole, optimizer, scheduler, 3)
+    parts = [sgd(alone_whole["main"].parameters()), adam(alone_own.parameters())]  # type: ignore[index]
+    for _ in range(3):
+        for part in parts:
+            part.zero_grad()
+        sum(p.square().sum() for p in alone_whole.parameters()).backward()  # type: ignore[union-attr]
+        for part in parts:
+            part.step()
+    for ours, theirs in zip(whole.parameters(), alone_whole.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_joint_state_is_saved_and_restored_as_one() -> None:
+    def fresh() -> tuple:
+        whole, own = pair_of_modules()
+        return whole, own, *build_optimizer(whole, sgd, Schedule(power=1), 10, [(own, adam)])
+
+    whole, _, optimizer, scheduler = fresh()
+    train_jointly(whole, optimizer, scheduler, 2)
+    saved = copy.deepcopy([whole.state_dict(), optimizer.state_dict(), scheduler.state_dict()])
+    train_jointly(whole, optimizer, scheduler, 2)
+
+    again, own, restored, restored_scheduler = fresh()
+    for part, state in zip((again, restored, restored_scheduler), saved, strict=True):
+        part.load_state_dict(state)
+    follow_config(again, sgd, Schedule(power=1), restored_scheduler, [(own, adam)])
+    assert [type(part).__name__ for part in restored.parts] == ["SGD", "Adam"]
+    train_jointly(again, restored, restored_scheduler, 2)
+    for ours, theirs in zip(again.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert {round(group["lr"], 6) for group in restored.param_groups} == {0.06, 0.006}

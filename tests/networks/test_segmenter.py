@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,9 +23,11 @@ class Recorder(Network):
         super().__init__(mean=(0.5, 0.4, 0.3), std=(0.5, 0.25, 0.2), multiple=16)
         self.encoder, self.feature_channels = nn.Identity(), 3
 
-    def forward(self, image: Tensor) -> Output:
-        prepared = self.encoder(self.prepare(image))
-        return Output(self.restore(prepared[:, :1], image), prepared, {})
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return [self.encoder(self.prepare(image))]
+
+    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
+        return Output(self.restore(stages[0][:, :1], size), stages[0])
 
 
 def test_the_image_is_normalised_once_and_padded_with_the_mean() -> None:

@@ -1,0 +1,1 @@
+"""Loss terms that any method can take in addition to its own."""

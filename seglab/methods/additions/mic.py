@@ -1,0 +1,86 @@
+"""MIC: predict the hidden parts of a target image from the parts that are left."""
+
+from torch import Tensor
+
+from seglab.methods.base import Addition, Method
+from seglab.ops.check import check
+from seglab.ops.cutmix import paste
+from seglab.ops.ema import Teacher
+from seglab.ops.losses import weighted_cross_entropy
+from seglab.ops.masking import block_mask
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.pseudo import batch_ratio, pseudo_label
+from seglab.ops.strong import StrongView
+from seglab.types import Batch
+
+
+class MIC(Addition):
+    """Masked image consistency (Hoyer, Dai, Wang and Van Gool, CVPR 2023), on top of any method.
+
+    The student sees an unlabeled image with most of its blocks replaced by the mean colour and must predict the label
+    that the teacher gives to the whole image, at every pixel. The pixels weigh as much as the batch has confident ones.
+
+    Uses the method's teacher, and its answers where it has labeled these images already; a method without a teacher
+    gets one, which is then evaluated too.
+
+    Deviations: the official code shares weights with the method where it can; here threshold and ignored rows are set
+    on their own and should equal the method's. Masked images stay out of the running statistics of batch
+    normalisation unless ``strong_statistics``. The mean divides by the pixels that are not padding.
+
+    Args:
+        block: side of a block, pixels: 64 for crops of 1024, 32 for 512.
+        ratio: share of the blocks that are hidden, in [0, 1].
+        weight: of the term.
+        threshold: confidence from which a pixel counts as confident, in [0, 1].
+        decay: of the teacher, where the method has none.
+        ignore_top: rows at the top of a crop whose labels are not trusted, pixels.
+        ignore_bottom: likewise at the bottom.
+        strong_statistics: let masked images enter the running statistics of batch normalisation.
+        strong: photometric perturbation under the mask.
+    """
+
+    streams = ("unlabeled",)
+
+    def __init__(
+        self,
+        block: int = 32,
+        ratio: float = 0.7,
+        weight: float = 1.0,
+        threshold: float = 0.968,
+        decay: float = 0.999,
+        ignore_top: int = 0,
+        ignore_bottom: int = 0,
+        strong_statistics: bool = False,
+        strong: StrongView = StrongView(
+            brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2, grayscale_probability=0.0, blur_sigma=(0.15, 1.15)
+        ),
+    ) -> None:
+        super().__init__()
+        check(block >= 1, "MIC.block", block, "give a side of 1 pixel or more")
+        check(0.0 <= ratio <= 1.0, "MIC.ratio", ratio, "give a share in [0, 1]")
+        check(0.0 <= threshold <= 1.0, "MIC.threshold", threshold, "give a confidence in [0, 1]")
+        check(min(ignore_top, ignore_bottom) >= 0, "MIC.ignore_top and ignore_bottom", "negative", "give pixels >= 0")
+        self.block, self.ratio, self.weight, self.threshold, self.decay = block, ratio, weight, threshold, decay
+        self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
+        self.strong_statistics, self.strong = strong_statistics, strong
+
+    def build(self, method: Method) -> None:
+        if not method.has_teacher:
+            method.teacher = Teacher(method.student, self.decay)
+
+    def losses(self, method: Method, batch: Batch) -> dict[str, Tensor]:
+        image, valid = batch["unlabeled"]["image"], batch["unlabeled"]["valid"]
+        batch_size, _, height, width = image.shape
+
+        label, confidence = pseudo_label(method.teacher(image).logits)
+        weight = batch_ratio(confidence, self.threshold)
+        weight[:, : self.ignore_top] = 0.0
+        weight[:, height - self.ignore_bottom :] = 0.0
+        if "unlabeled" not in type(method).streams:  # otherwise the method shows its own labels
+            method.observe(label, weight > 0)
+
+        seen = block_mask((batch_size, height, width), self.block, self.ratio, image.device)
+        masked = paste(seen, self.strong(image), method.student.mean.to(image.dtype).expand_as(image))
+        with frozen_statistics(method.student, not self.strong_statistics):
+            out = method.student(masked)
+        return {"masked": self.weight * weighted_cross_entropy(out.logits, label, weight, valid)}

@@ -1,0 +1,54 @@
+"""Additions: every file in experiments/addition/ works on top of methods with and without a teacher of their own."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from probes import EXPERIMENTS, column, config, fit_command, only_run, rows, same, weights
+
+from seglab.cli import main
+from seglab.methods import MIC, Method
+from seglab.types import SeglabError
+
+ADDITIONS = sorted((EXPERIMENTS / "addition").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("method", ["supervised", "fixmatch"])
+@pytest.mark.parametrize("addition", ADDITIONS, ids=lambda path: path.stem)
+def test_every_addition_runs_on_every_kind_of_method(addition: Path, method: str, camvid: Path, tmp_path: Path) -> None:
+    assert main(fit_command(method, camvid, tmp_path, 4, "-c", str(addition))) == 0
+    run = only_run(tmp_path)
+    names = [part["class_path"].rpartition(".")[2] for part in yaml.safe_load(addition.read_text())["additions"]]
+    assert run.parent.name == "+".join([config(run)["model"]["class_path"].rpartition(".")[2], *names]).lower()
+    assert main(["validate", str(run)]) == 0
+
+
+def test_mic_resumes_and_is_evaluated_with_its_teacher(
+    camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["-c", str(EXPERIMENTS / "addition/mic.yaml"), "--trainer.val_check_interval", "2"]
+    assert main(fit_command("supervised", camvid, tmp_path / "whole", 4, *flags)) == 0
+    step = Method.training_step
+
+    def step_or_die(self: Method, batch: dict, batch_idx: int) -> torch.Tensor:
+        if self.global_step == 3:
+            raise RuntimeError("killed")
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Method, "training_step", step_or_die)
+    broken = fit_command("supervised", camvid, tmp_path / "broken", 4, *flags)
+    with pytest.raises(RuntimeError, match="killed"):
+        main(broken)
+    monkeypatch.undo()
+    assert main([*broken, "--ckpt_path", "last"]) == 0
+    whole, resumed = only_run(tmp_path / "whole"), only_run(tmp_path / "broken")
+    assert same(weights(whole), weights(resumed))
+    assert rows(whole) == rows(resumed)
+    assert column(whole, "val_teacher/mIoU")
+    assert column(whole, "train/pseudo/coverage")
+
+
+def test_a_wrong_setting_is_named() -> None:
+    with pytest.raises(SeglabError, match=r"MIC\.ratio"):
+        MIC(ratio=1.5)
