@@ -1,9 +1,11 @@
 """Domain adaptation: labels of one data set, images and perhaps a few labels of another."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from seglab.data.datamodule import LABELED, SegmentationData
-from seglab.data.files import Item
+from seglab.data.files import Item, Reader
 from seglab.data.streams import Stream
 from seglab.types import SeglabError
 
@@ -64,6 +66,9 @@ class DomainAdaptation(SegmentationData):
 
     def unlabeled_items(self) -> list[Item]:
         return self.target.unlabeled_items()
+
+    def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:
+        return self.target.reader(items, evaluation)
 
     def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
         source = self.source.labeled_stream(seed, tag)

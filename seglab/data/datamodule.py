@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import albumentations as A
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import CombinedLoader, rank_zero_only
 from torch.utils.data import DataLoader
 
-from seglab.data.files import Item, choose_labeled, describe, find_images, is_list, leave_out
+from seglab.data.cache import Cache
+from seglab.data.files import Files, Item, Reader, choose_labeled, describe, find_images, is_list, leave_out
 from seglab.data.geometry import weak_view
 from seglab.data.streams import Frames, Positions, Stream, frame_loader, stream_loader
 from seglab.labels import LabelSpace, Taxonomy
@@ -34,6 +36,9 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled_batch: unlabeled images per step, over all ranks.
         workers: loader processes per stream.
         hidden_masks: decode ground truth of unlabeled images where it exists, for pseudo-label quality curves only.
+        cache: folder that ``seglab data cache`` wrote for this data set; empty: the files are decoded whenever they
+            are seen. ``scale`` stays relative to the files, whatever the scale of the cache. Evaluation reads the cache
+            where it is as large as the files, and the files where it is not.
         taxonomy: other classes than the data set's own; in YAML usually the path of a file of experiments/taxonomy.
         skip: list file of images to leave out of every part, such as those whose label has another size.
         seed: set by the run's seed.
@@ -56,6 +61,7 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled_batch: int = 4,
         workers: int = 2,
         hidden_masks: bool = True,
+        cache: str = "",
         taxonomy: Taxonomy = Taxonomy(),
         skip: str = "",
         seed: int = 0,
@@ -67,10 +73,11 @@ class SegmentationData(LightningDataModule, ABC):
         self.labeled_batch, self.unlabeled_batch = labeled_batch, unlabeled_batch
         self.workers, self.hidden_masks, self.seed = workers, hidden_masks, seed
         self.skip = Path(skip).expanduser() if skip else None
+        self.cache = Path(cache).expanduser() if cache else None
         self.predict_images: Path | None = None
         if taxonomy.classes:
-            own, self.space = self.space, self.space.converted(taxonomy)
-            _note_losses(type(self).__name__, own, taxonomy)
+            self._own, self.space = self.space, self.space.converted(taxonomy)
+            _note_losses(type(self).__name__, self._own, taxonomy)
 
     # What a data set is: the only part that its class writes.
 
@@ -113,6 +120,11 @@ class SegmentationData(LightningDataModule, ABC):
     @property
     def subsets(self) -> dict[str, list[int]]:
         return {name: list(indices) for name, indices in self.space.subsets.items()}
+
+    @property
+    def own_space(self) -> LabelSpace:
+        """The label space before any taxonomy."""
+        return getattr(self, "_own", self.space)
 
     # The two training sets.
 
@@ -164,13 +176,39 @@ class SegmentationData(LightningDataModule, ABC):
 
     def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
         """Weak views of labeled images with ``mask``."""
-        return Stream(self.labeled_items(), self.space, weak_view(self.crop, self.scale), seed, tag)
+        items = self.labeled_items()
+        reader = self.reader(items)
+        return Stream(items, reader, self._view(reader), seed, tag)
 
     def unlabeled_stream(self, seed: int) -> Stream:
         """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted."""
         items = self.unlabeled_items()
         mask = "hidden" if self.hidden_masks and any(item.mask for item in items) else None
-        return Stream(items, self.space, weak_view(self.crop, self.scale), seed, UNLABELED, mask)
+        reader = self.reader(items)
+        return Stream(items, reader, self._view(reader), seed, UNLABELED, mask)
+
+    def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:
+        """Where the pixels of items come from; whole images for evaluation never come from a downscaled cache.
+
+        Raises:
+            SeglabError: the cache is absent, damaged, of other classes, lacks an item or is older than one.
+        """
+        if self.cache is None:
+            return Files(self.space)
+        cache = Cache(self.cache, self.root, self.space)
+        if evaluation and cache.scale != 1:
+            return Files(self.space)
+        cache.check(items)
+        return cache
+
+    def _view(self, reader: Reader) -> A.Compose:
+        lowest, highest = self.scale
+        if highest > reader.scale < 1:
+            _note(
+                f"{self.cache} holds images at scale {reader.scale}: crops at scales up to {highest} are enlarged from "
+                "it, and less sharp than from the files"
+            )
+        return weak_view(self.crop, (lowest / reader.scale, highest / reader.scale))
 
     def train_dataloader(self) -> CombinedLoader:
         assert self.trainer is not None
@@ -215,7 +253,8 @@ class SegmentationData(LightningDataModule, ABC):
 
     def _frames(self, items: list[Item]) -> DataLoader:
         assert self.trainer is not None
-        frames = Frames(items, self.space, self.trainer.global_rank, self.trainer.world_size)
+        reader = self.reader(items, evaluation=True) if self.predict_images is None else Files(self.space)
+        frames = Frames(items, reader, self.trainer.global_rank, self.trainer.world_size)
         return frame_loader(frames, self.workers)
 
 

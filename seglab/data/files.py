@@ -36,6 +36,10 @@ class Item(NamedTuple):
 class Reader(Protocol):
     """Where the pixels of items come from: their files, or a cache of them."""
 
+    @property
+    def scale(self) -> float:
+        """Of the arrays, relative to the files."""
+
     def image(self, item: Item) -> np.ndarray:
         """H W 3 uint8 RGB."""
 
@@ -47,6 +51,7 @@ class Files(NamedTuple):
     """Reads the files themselves."""
 
     space: LabelSpace
+    scale: float = 1.0
 
     def image(self, item: Item) -> np.ndarray:
         """As ``read_image``."""

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from seglab.data.files import Item, read_image, read_pair
-from seglab.labels import LabelSpace
+from seglab.data.files import Item, Reader
 from seglab.types import SeglabError
 
 
@@ -23,7 +22,7 @@ class Stream(Dataset[dict[str, Tensor | str]]):
 
     Args:
         items: the images it draws from.
-        space: the label space that decodes their masks.
+        reader: gives their pixels.
         view: geometry with targets ``image``, ``valid`` and ``mask`` (``geometry.weak_view``).
         seed: of the run.
         tag: tells streams of one run apart, so that they are not in step.
@@ -34,7 +33,7 @@ class Stream(Dataset[dict[str, Tensor | str]]):
     def __init__(
         self,
         items: Sequence[Item],
-        space: LabelSpace,
+        reader: Reader,
         view: A.Compose,
         seed: int,
         tag: int,
@@ -42,7 +41,7 @@ class Stream(Dataset[dict[str, Tensor | str]]):
     ) -> None:
         if not items:
             raise SeglabError("a stream needs at least one image: the labeled or unlabeled set is empty")
-        self.items, self.space, self.view = items, space, view
+        self.items, self.reader, self.view = items, reader, view
         self.seed, self.tag, self.mask = seed, tag, mask
         self._order: tuple[int, np.ndarray] | None = None
 
@@ -55,9 +54,9 @@ class Stream(Dataset[dict[str, Tensor | str]]):
     def __getitem__(self, position: int) -> dict[str, Tensor | str]:
         item = self.item(position)
         if self.mask is None or item.mask is None:
-            arrays = {"image": read_image(item.image)}
+            arrays = {"image": self.reader.image(item)}
         else:
-            image, mask = read_pair(item, self.space)
+            image, mask = self.reader.pair(item)
             arrays = {"image": image, "mask": mask}
         arrays["valid"] = np.zeros(arrays["image"].shape[:2], np.uint8)
         self.view.set_random_seed(int(np.random.SeedSequence([self.seed, self.tag, position]).generate_state(1)[0]))
@@ -106,8 +105,8 @@ class Positions(Sampler[list[int]]):
 class Frames(Dataset[dict[str, Tensor | str]]):
     """Whole images in file order, for evaluation; every ``world``-th from ``rank`` on, so that none counts twice."""
 
-    def __init__(self, items: Sequence[Item], space: LabelSpace, rank: int = 0, world: int = 1) -> None:
-        self.items, self.space = list(items)[rank::world], space
+    def __init__(self, items: Sequence[Item], reader: Reader, rank: int = 0, world: int = 1) -> None:
+        self.items, self.reader = list(items)[rank::world], reader
 
     def __len__(self) -> int:
         return len(self.items)
@@ -115,9 +114,9 @@ class Frames(Dataset[dict[str, Tensor | str]]):
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
         item = self.items[index]
         if item.mask is None:
-            image, mask = read_image(item.image), None
+            image, mask = self.reader.image(item), None
         else:
-            image, mask = read_pair(item, self.space)
+            image, mask = self.reader.pair(item)
         sample: dict[str, Tensor | str] = {"image": torch.from_numpy(image).permute(2, 0, 1), "key": item.key}
         if mask is not None:
             sample["mask"] = torch.from_numpy(mask)

@@ -9,7 +9,7 @@ from layouts import write_camvid
 from torch import Tensor
 
 from seglab.data import CamVid
-from seglab.data.files import Item
+from seglab.data.files import Files, Item
 from seglab.data.geometry import weak_view
 from seglab.data.streams import Frames, Positions, Stream, frame_loader, stream_loader
 from seglab.labels import CAMVID
@@ -19,7 +19,7 @@ CROP = (32, 48)
 
 
 def labeled(root: Path, seed: int = 0, tag: int = 0) -> Stream:
-    return Stream(CamVid(str(root)).items("train"), CAMVID, weak_view(CROP, (0.5, 2.0)), seed, tag)
+    return Stream(CamVid(str(root)).items("train"), Files(CAMVID), weak_view(CROP, (0.5, 2.0)), seed, tag)
 
 
 def batches(stream: Stream, positions: Positions, workers: int, count: int) -> list[dict[str, Tensor | list[str]]]:
@@ -87,7 +87,7 @@ def test_every_pass_visits_every_image_once_in_another_order(camvid: Path) -> No
 
 
 def test_one_image_is_cropped_differently_in_every_pass(camvid: Path) -> None:
-    stream = Stream(CamVid(str(camvid)).items("train")[:1], CAMVID, weak_view(CROP, (0.5, 2.0)), 0, 0)
+    stream = Stream(CamVid(str(camvid)).items("train")[:1], Files(CAMVID), weak_view(CROP, (0.5, 2.0)), 0, 0)
     crops = {stream[position]["image"].numpy().tobytes() for position in range(20)}
     assert len(crops) == 20
 
@@ -96,7 +96,7 @@ def test_seeds_and_tags_give_other_orders_and_crops(camvid: Path) -> None:
     orders = {tuple(labeled(camvid, *st).item(i).key for i in range(16)) for st in ((0, 0), (1, 0), (0, 1), (1, 1))}
     assert len(orders) == 4
     one = [
-        Stream(CamVid(str(camvid)).items("train")[:1], CAMVID, weak_view(CROP, (0.5, 2.0)), *st)
+        Stream(CamVid(str(camvid)).items("train")[:1], Files(CAMVID), weak_view(CROP, (0.5, 2.0)), *st)
         for st in ((0, 0), (1, 0), (0, 1))
     ]
     assert len({stream[0]["image"].numpy().tobytes() for stream in one}) == 3
@@ -128,7 +128,7 @@ def test_batches_that_do_not_divide_are_refused(batch: int, world: int, message:
 
 def test_a_stream_of_nothing_is_refused() -> None:
     with pytest.raises(SeglabError, match="at least one image"):
-        Stream([], CAMVID, weak_view(CROP, (1.0, 1.0)), 0, 0)
+        Stream([], Files(CAMVID), weak_view(CROP, (1.0, 1.0)), 0, 0)
 
 
 # The unlabeled stream
@@ -173,7 +173,7 @@ def test_hidden_truth_does_not_change_the_images(tmp_path: Path) -> None:
 def test_images_without_truth_are_collated_with_those_that_have_it(camvid: Path) -> None:
     all_items = CamVid(str(camvid)).items("train")
     mixed: list[Item] = [item._replace(mask=None) if i % 2 else item for i, item in enumerate(all_items)]
-    stream = Stream(mixed, CAMVID, weak_view(CROP, (1.0, 1.0)), 0, 1, "hidden")
+    stream = Stream(mixed, Files(CAMVID), weak_view(CROP, (1.0, 1.0)), 0, 1, "hidden")
     (batch,) = batches(stream, Positions(16), 0, 1)
     bare = [key in {item.key for item in mixed if item.mask is None} for key in batch["key"]]
     assert [bool((hidden == 255).all()) for hidden in batch["hidden"]] == bare
@@ -185,7 +185,7 @@ def test_images_without_truth_are_collated_with_those_that_have_it(camvid: Path)
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_every_frame_is_evaluated_by_one_rank(camvid: Path, world: int) -> None:
     items = CamVid(str(camvid)).items("train")
-    loaders = [frame_loader(Frames(items, CAMVID, rank, world), 0) for rank in range(world)]
+    loaders = [frame_loader(Frames(items, Files(CAMVID), rank, world), 0) for rank in range(world)]
     frames = [frame for loader in loaders for frame in loader]
     assert Counter(frame["key"][0] for frame in frames) == Counter(item.key for item in items)
     assert all(frame["image"].shape == (1, 3, 64, 96) and frame["mask"].shape == (1, 64, 96) for frame in frames)
@@ -194,4 +194,4 @@ def test_every_frame_is_evaluated_by_one_rank(camvid: Path, world: int) -> None:
 
 def test_frames_without_masks_have_none(camvid: Path) -> None:
     item = CamVid(str(camvid)).items("val")[0]._replace(mask=None)
-    assert set(Frames([item], CAMVID)[0]) == {"image", "key"}
+    assert set(Frames([item], Files(CAMVID))[0]) == {"image", "key"}
