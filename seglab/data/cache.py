@@ -23,7 +23,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from seglab.data.files import Item, describe, read_image, read_pair
+from seglab.data.files import Item, describe, read_image, read_pair, scaled_size
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 
@@ -66,7 +66,7 @@ class Cache:
     Args:
         folder: that ``seglab data cache`` wrote.
         root: of the data set.
-        space: the label space of the masks that ``pair`` gives.
+        space: the label space of the masks that ``labels`` gives.
 
     Raises:
         SeglabError: there is no whole cache, or its masks were decoded by a label space that cannot become this one.
@@ -104,12 +104,12 @@ class Cache:
         size = 3 * entry.height * entry.width
         return self._shard(entry.shard)[entry.offset :][:size].reshape(entry.height, entry.width, 3)
 
-    def pair(self, item: Item) -> tuple[np.ndarray, np.ndarray]:
-        """Image and class indices H W uint8, mapped too unless a taxonomy converts them."""
+    def labels(self, item: Item) -> np.ndarray:
+        """Class indices H W uint8, mapped too unless a taxonomy converts them."""
         entry = self._entries[item.image]
         size = entry.height * entry.width
         mask = self._shard(entry.shard)[entry.offset + 3 * size :][:size].reshape(entry.height, entry.width)
-        return self.image(item), mask if self._table is None else cv2.LUT(mask, self._table)
+        return mask if self._table is None else cv2.LUT(mask, self._table)
 
     def _shard(self, name: str) -> np.ndarray:
         if name not in self._shards:
@@ -251,12 +251,8 @@ def _bytes(item: Item, scale: float) -> int:
             width, height = image.size
     except Exception:  # reading it whole says what is wrong
         height, width = read_image(item.image).shape[:2]
-    height, width = _scaled(height, scale), _scaled(width, scale)
+    height, width = scaled_size((height, width), scale)
     return height * width * (3 if item.mask is None else 4)
-
-
-def _scaled(side: int, scale: float) -> int:
-    return max(1, round(side * scale))
 
 
 def _check_disk(folder: Path, needed: int, count: int) -> None:
@@ -290,9 +286,10 @@ def _decoder(root: Path, space: LabelSpace, scale: float) -> Callable[[Item], tu
         else:
             image, mask = read_pair(item, space)
         if scale < 1:
-            size = _scaled(image.shape[1], scale), _scaled(image.shape[0], scale)
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT) if mask.size else mask
+            height, width = scaled_size(image.shape, scale)
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            if mask.size:
+                mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
         image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
         name = None if item.mask is None else _name(item.mask, root)
         sums = [zlib.crc32(part.data) for part in (image, mask) if part.size]

@@ -4,6 +4,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from torch.utils.data import DataLoader
 from seglab.data.cache import Cache
 from seglab.data.files import Files, Item, Reader, choose_labeled, describe, find_images, is_list, leave_out
 from seglab.data.geometry import weak_view
-from seglab.data.streams import Frames, Positions, Stream, frame_loader, stream_loader
+from seglab.data.pseudo_labels import pseudo_label_files
+from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
+from seglab.data.statistics import ClassStatistics, class_statistics
+from seglab.data.streams import Frames, Masks, Positions, Stream, Truth, frame_loader, stream_loader
 from seglab.labels import LabelSpace, Taxonomy
 from seglab.types import SeglabError
 
@@ -36,6 +40,12 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled_batch: unlabeled images per step, over all ranks.
         workers: loader processes per stream.
         hidden_masks: decode ground truth of unlabeled images where it exists, for pseudo-label quality curves only.
+        rare_classes: prefer labeled images and crops that show rare classes; off by default.
+        category_cap: labeled crops are drawn again, up to 10 times, until they show two classes or more and each has
+            less than this share of the labeled pixels; 0.75 in mmsegmentation's recipes, 1 for none. Unlabeled crops
+            stay as they are (the official code of DAFormer caps them too, by labels that it should not have).
+        pseudo_labels: folder that ``seglab pseudo-label`` wrote; unlabeled samples then have ``pseudo``.
+        statistics: folder for the class counts of data sets.
         cache: folder that ``seglab data cache`` wrote for this data set; empty: the files are decoded whenever they
             are seen. ``scale`` stays relative to the files, whatever the scale of the cache. Evaluation reads the cache
             where it is as large as the files, and the files where it is not.
@@ -61,17 +71,28 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled_batch: int = 4,
         workers: int = 2,
         hidden_masks: bool = True,
+        rare_classes: RareClasses | None = None,
+        category_cap: float = 1.0,
+        pseudo_labels: str = "",
+        statistics: str = "runs/statistics",
         cache: str = "",
         taxonomy: Taxonomy = Taxonomy(),
         skip: str = "",
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 < category_cap <= 1:
+            raise SeglabError(f"category_cap {category_cap} is a share of pixels: above 0, 1 for none")
+        if rare_classes:  # not on its own construction: the config parser would bury the message
+            rare_classes.check()
         self.root = Path(root).expanduser()
         self.labeled, self.unlabeled = labeled, unlabeled
         self.crop, self.scale = crop, scale
         self.labeled_batch, self.unlabeled_batch = labeled_batch, unlabeled_batch
         self.workers, self.hidden_masks, self.seed = workers, hidden_masks, seed
+        self.rare_classes, self.category_cap = rare_classes, category_cap
+        self.pseudo_labels, self.statistics = pseudo_labels, Path(statistics).expanduser()
+        self._counted: ClassStatistics | None = None
         self.skip = Path(skip).expanduser() if skip else None
         self.cache = Path(cache).expanduser() if cache else None
         self.predict_images: Path | None = None
@@ -177,15 +198,28 @@ class SegmentationData(LightningDataModule, ABC):
     def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
         """Weak views of labeled images with ``mask``."""
         items = self.labeled_items()
+        rules = (Balanced(self.category_cap),) if self.category_cap < 1 else ()
+        order: Order = Shuffled(items, seed, tag, rules)
+        if self.rare_classes:
+            order = RareFirst(items, self.class_statistics(), self.rare_classes, seed, tag, rules)
         reader = self.reader(items)
-        return Stream(items, reader, self._view(reader), seed, tag)
+        return Stream(order, reader, {"mask": Truth(reader)}, self._view(reader), seed, tag)
 
     def unlabeled_stream(self, seed: int) -> Stream:
-        """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted."""
+        """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted, and ``pseudo``.
+
+        Raises:
+            SeglabError: an image has no pseudo-label, or they are of other classes.
+        """
         items = self.unlabeled_items()
-        mask = "hidden" if self.hidden_masks and any(item.mask for item in items) else None
         reader = self.reader(items)
-        return Stream(items, reader, self._view(reader), seed, UNLABELED, mask)
+        masks: dict[str, Masks] = {}
+        if self.hidden_masks and any(item.mask for item in items):
+            masks["hidden"] = Truth(reader)
+        if self.pseudo_labels:
+            files = pseudo_label_files(Path(self.pseudo_labels).expanduser(), self.space, items)
+            masks["pseudo"] = replace(files, scale=reader.scale)
+        return Stream(Shuffled(items, seed, UNLABELED), reader, masks, self._view(reader), seed, UNLABELED)
 
     def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:
         """Where the pixels of items come from; whole images for evaluation never come from a downscaled cache.
@@ -209,6 +243,24 @@ class SegmentationData(LightningDataModule, ABC):
                 "it, and less sharp than from the files"
             )
         return weak_view(self.crop, (lowest / reader.scale, highest / reader.scale))
+
+    def class_statistics(self) -> ClassStatistics:
+        """Pixels of each class in the labeled training images; counted on first use, then read from a file.
+
+        Raises:
+            SeglabError: a mask cannot be read.
+        """
+        if self._counted is None:
+            name = type(self).__name__
+            self._counted = class_statistics(self.labeled_items(), self.space, self.root, self.statistics, name)
+        return self._counted
+
+    def prepare_data(self) -> None:
+        # Lightning calls this on one rank per node, however long it takes; the other ranks then find the file.
+        assert self.trainer is not None
+        wanted = self.rare_classes or getattr(self.trainer.lightning_module, "needs_statistics", False)
+        if self.trainer.training and wanted:
+            self.class_statistics()
 
     def train_dataloader(self) -> CombinedLoader:
         assert self.trainer is not None
