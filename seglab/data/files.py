@@ -1,10 +1,11 @@
 """Which files make up a data set: items, labeled subsets, and decoding."""
 
 import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -12,6 +13,11 @@ from PIL import Image, UnidentifiedImageError
 
 from seglab.labels import UNKNOWN, LabelSpace
 from seglab.types import SeglabError
+
+try:
+    from kornia_rs.io import decode_image_png_u8 as decode_png
+except ImportError:  # the extra ``fast``; without it OpenCV and Pillow take more than twice as long
+    decode_png = None
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 LISTED_IMAGE = re.compile(r"[^\t]*?\.(?:png|jpe?g)(?!\S)", re.IGNORECASE)  # the first of a line; names may have spaces
@@ -25,6 +31,36 @@ class Item(NamedTuple):
     key: str
     image: Path
     mask: Path | None
+
+
+class Reader(Protocol):
+    """Where the pixels of items come from: their files, or a cache of them."""
+
+    @property
+    def scale(self) -> float:
+        """Of the arrays, relative to the files."""
+
+    def image(self, item: Item) -> np.ndarray:
+        """H W 3 uint8 RGB."""
+
+    def labels(self, item: Item) -> np.ndarray:
+        """H W uint8 class indices of an item with a mask."""
+
+
+class Files(NamedTuple):
+    """Reads the files themselves."""
+
+    space: LabelSpace
+    scale: float = 1.0
+
+    def image(self, item: Item) -> np.ndarray:
+        """As ``read_image``."""
+        return read_image(item.image)
+
+    def labels(self, item: Item) -> np.ndarray:
+        """As ``read_labels``."""
+        assert item.mask is not None
+        return read_labels(item.mask, self.space)
 
 
 def find_images(folder: Path, remedy: str) -> list[Path]:
@@ -215,6 +251,8 @@ def read_image(path: Path) -> np.ndarray:
         SeglabError: the file is missing, truncated or not an image.
     """
     data = _read(path)
+    if b"eXIf" not in data and (image := _decode_png(data, "rgb", 2)) is not None:
+        return image
     if not _ends_whole(data):
         _load_with_pillow(path, data)  # OpenCV fills the missing part of a truncated file with grey, silently
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -243,18 +281,38 @@ def read_pair(item: Item, space: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
             space.
     """
     assert item.mask is not None
-    image, mask = read_image(item.image), read_mask(item.mask, space)
-    if image.shape[:2] != mask.shape:
-        raise SeglabError(
-            f"{item.mask} is {mask.shape[1]}x{mask.shape[0]} but its image {item.image} is "
-            f"{image.shape[1]}x{image.shape[0]}: they must be the same size"
-        )
+    image, mask = read_image(item.image), read_labels(item.mask, space)
+    check_size(item.mask, mask, item.image, image)
+    return image, mask
+
+
+def read_labels(path: Path, space: LabelSpace) -> np.ndarray:
+    """As ``read_mask``, H W uint8.
+
+    Raises:
+        SeglabError: as ``read_mask``; or the mask has ids outside the label space.
+    """
+    mask = read_mask(path, space)
     if (mask == UNKNOWN).any():
         raise SeglabError(
-            f"{item.mask} has ids {unknown_ids(item.mask, space)} outside the label space: "
+            f"{path} has ids {unknown_ids(path, space)} outside the label space: "
             "map them to a class or list them as void (`seglab data check` finds every such file)"
         )
-    return image, mask
+    return mask
+
+
+def check_size(path: Path, mask: np.ndarray, image_path: Path, image: np.ndarray) -> None:
+    """Raise ``SeglabError`` if a mask and its image differ in size."""
+    if image.shape[:2] != mask.shape:
+        raise SeglabError(
+            f"{path} is {mask.shape[1]}x{mask.shape[0]} but its image {image_path} is "
+            f"{image.shape[1]}x{image.shape[0]}: they must be the same size"
+        )
+
+
+def scaled_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Height and width, at least one pixel each, of an image that is resized by ``scale``."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def unknown_ids(path: Path, space: LabelSpace) -> list[int]:
@@ -273,6 +331,8 @@ def _read_ids(path: Path, space: LabelSpace) -> np.ndarray:
     data = _read(path)
     if space.in_red:
         return _read_red(path, data)
+    if (stored := _decode_png(data, "mono", 0, 3)) is not None:
+        return stored[..., 0]
     image = _load_with_pillow(path, data)
     if image.mode not in ID_MODES or image.format == "JPEG":
         raise SeglabError(
@@ -306,6 +366,22 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SeglabError(f"{path} cannot be read ({error.strerror}): restore it or leave it out") from error
+
+
+def _decode_png(data: bytes, mode: str, *colour_types: int) -> np.ndarray | None:
+    """H W C of an 8-bit PNG of these colour types, by a decoder that checks every checksum.
+
+    None if it is not installed, or the file is of another kind or damaged: the slower ones then say what is wrong.
+    """
+    if decode_png is None or data[12:16] != b"IHDR" or len(data) < 33 or data[24] != 8 or data[25] not in colour_types:
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    if width * height > 2000 * len(data):  # deflate packs 1032 bytes into one at most: the header is wrong
+        return None
+    try:
+        return decode_png(data, (height, width), mode)
+    except Exception:  # it raises plain exceptions
+        return None
 
 
 def _ends_whole(data: bytes) -> bool:
