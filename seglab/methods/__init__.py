@@ -3,9 +3,10 @@
 from seglab.methods.additions.mic import MIC
 from seglab.methods.base import Addition, Method
 from seglab.methods.contrastive.u2pl import U2PL
+from seglab.methods.cross_supervision.cps import CPS
 from seglab.methods.optim import Schedule
 from seglab.methods.supervised import Supervised
 from seglab.methods.teacher_student.fixmatch import FixMatch
 from seglab.methods.teacher_student.mean_teacher import MeanTeacher
 
-__all__ = ["MIC", "U2PL", "Addition", "FixMatch", "MeanTeacher", "Method", "Schedule", "Supervised"]
+__all__ = ["CPS", "MIC", "U2PL", "Addition", "FixMatch", "MeanTeacher", "Method", "Schedule", "Supervised"]
