@@ -2,6 +2,7 @@
 
 from seglab.methods.additions.mic import MIC
 from seglab.methods.base import Addition, Method
+from seglab.methods.contrastive.spcl import SPCL
 from seglab.methods.contrastive.u2pl import U2PL
 from seglab.methods.cross_supervision.cps import CPS
 from seglab.methods.optim import Schedule
@@ -9,4 +10,4 @@ from seglab.methods.supervised import Supervised
 from seglab.methods.teacher_student.fixmatch import FixMatch
 from seglab.methods.teacher_student.mean_teacher import MeanTeacher
 
-__all__ = ["CPS", "MIC", "U2PL", "Addition", "FixMatch", "MeanTeacher", "Method", "Schedule", "Supervised"]
+__all__ = ["CPS", "MIC", "SPCL", "U2PL", "Addition", "FixMatch", "MeanTeacher", "Method", "Schedule", "Supervised"]
