@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from lightning.pytorch import LightningDataModule
@@ -11,7 +12,10 @@ from torch.utils.data import DataLoader
 
 from seglab.data.files import Item, choose_labeled, describe, find_images
 from seglab.data.geometry import weak_view
-from seglab.data.streams import Frames, Positions, Stream, frame_loader, stream_loader
+from seglab.data.pseudo_labels import pseudo_label_files
+from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
+from seglab.data.statistics import ClassStatistics, class_statistics
+from seglab.data.streams import Frames, MaskFiles, Positions, Stream, frame_loader, stream_loader
 from seglab.labels import LabelSpace
 from seglab.types import SeglabError
 
@@ -32,6 +36,12 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled_batch: unlabeled images per step, over all ranks.
         workers: loader processes per stream.
         hidden_masks: decode ground truth of unlabeled images where it exists, for pseudo-label quality curves only.
+        rare_classes: prefer labeled images and crops that show rare classes; off by default.
+        category_cap: labeled crops are drawn again, up to 10 times, until they show two classes or more and each has
+            less than this share of the labeled pixels; 0.75 in mmsegmentation's recipes, 1 for none. Unlabeled crops
+            stay as they are (the official code of DAFormer caps them too, by labels that it should not have).
+        pseudo_labels: folder that ``seglab pseudo-label`` wrote; unlabeled samples then have ``pseudo``.
+        statistics: folder for the class counts of data sets.
         seed: set by the run's seed.
     """
 
@@ -49,15 +59,26 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled_batch: int = 4,
         workers: int = 2,
         hidden_masks: bool = True,
+        rare_classes: RareClasses | None = None,
+        category_cap: float = 1.0,
+        pseudo_labels: str = "",
+        statistics: str = "runs/statistics",
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 < category_cap <= 1:
+            raise SeglabError(f"category_cap {category_cap} is a share of pixels: above 0, 1 for none")
+        if rare_classes:  # not on its own construction: the config parser would bury the message
+            rare_classes.check()
         self.root = Path(root).expanduser()
         self.labeled, self.unlabeled = labeled, unlabeled
         self.crop, self.scale = crop, scale
         self.labeled_batch, self.unlabeled_batch = labeled_batch, unlabeled_batch
         self.workers, self.hidden_masks, self.seed = workers, hidden_masks, seed
+        self.rare_classes, self.category_cap = rare_classes, category_cap
+        self.pseudo_labels, self.statistics = pseudo_labels, Path(statistics).expanduser()
         self.predict_images: Path | None = None
+        self._counted: ClassStatistics | None = None
 
     # What a data set is: the only part that its class writes.
 
@@ -135,13 +156,45 @@ class SegmentationData(LightningDataModule, ABC):
 
     def labeled_stream(self, seed: int) -> Stream:
         """Weak views of labeled images with ``mask``."""
-        return Stream(self.labeled_items(), self.space, weak_view(self.crop, self.scale), seed, LABELED)
+        items = self.labeled_items()
+        rules = (Balanced(self.category_cap),) if self.category_cap < 1 else ()
+        order: Order = Shuffled(items, seed, LABELED, rules)
+        if self.rare_classes:
+            order = RareFirst(items, self.class_statistics(), self.rare_classes, seed, LABELED, rules)
+        truth = MaskFiles(attrgetter("mask"), self.space)
+        return Stream(order, {"mask": truth}, weak_view(self.crop, self.scale), seed, LABELED)
 
     def unlabeled_stream(self, seed: int) -> Stream:
-        """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted."""
-        items = self.unlabeled_items()
-        mask = "hidden" if self.hidden_masks and any(item.mask for item in items) else None
-        return Stream(items, self.space, weak_view(self.crop, self.scale), seed, UNLABELED, mask)
+        """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted, and ``pseudo``.
+
+        Raises:
+            SeglabError: an image has no pseudo-label, or they are of other classes.
+        """
+        items, masks = self.unlabeled_items(), {}
+        if self.hidden_masks and any(item.mask for item in items):
+            masks["hidden"] = MaskFiles(attrgetter("mask"), self.space)
+        if self.pseudo_labels:
+            masks["pseudo"] = pseudo_label_files(Path(self.pseudo_labels).expanduser(), self.space, items)
+        view = weak_view(self.crop, self.scale)
+        return Stream(Shuffled(items, seed, UNLABELED), masks, view, seed, UNLABELED)
+
+    def class_statistics(self) -> ClassStatistics:
+        """Pixels of each class in the labeled training images; counted on first use, then read from a file.
+
+        Raises:
+            SeglabError: a mask cannot be read.
+        """
+        if self._counted is None:
+            name = type(self).__name__
+            self._counted = class_statistics(self.labeled_items(), self.space, self.root, self.statistics, name)
+        return self._counted
+
+    def prepare_data(self) -> None:
+        # Lightning calls this on one rank per node, however long it takes; the other ranks then find the file.
+        assert self.trainer is not None
+        wanted = self.rare_classes or getattr(self.trainer.lightning_module, "needs_statistics", False)
+        if self.trainer.training and wanted:
+            self.class_statistics()
 
     def train_dataloader(self) -> CombinedLoader:
         assert self.trainer is not None

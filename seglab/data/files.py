@@ -161,18 +161,33 @@ def read_pair(item: Item, space: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
             space.
     """
     assert item.mask is not None
-    image, mask = read_image(item.image), read_mask(item.mask, space)
-    if image.shape[:2] != mask.shape:
-        raise SeglabError(
-            f"{item.mask} is {mask.shape[1]}x{mask.shape[0]} but its image {item.image} is "
-            f"{image.shape[1]}x{image.shape[0]}: they must be the same size"
-        )
+    image, mask = read_image(item.image), read_labels(item.mask, space)
+    check_size(item.mask, mask, item.image, image)
+    return image, mask
+
+
+def read_labels(path: Path, space: LabelSpace) -> np.ndarray:
+    """As ``read_mask``, H W uint8.
+
+    Raises:
+        SeglabError: as ``read_mask``; or the mask has ids outside the label space.
+    """
+    mask = read_mask(path, space)
     if (mask == UNKNOWN).any():
         raise SeglabError(
-            f"{item.mask} has ids {unknown_ids(item.mask, space)} outside the label space: "
+            f"{path} has ids {unknown_ids(path, space)} outside the label space: "
             "map them to a class or list them as void (`seglab data check` finds every such file)"
         )
-    return image, mask
+    return mask
+
+
+def check_size(path: Path, mask: np.ndarray, image_path: Path, image: np.ndarray) -> None:
+    """Raise ``SeglabError`` if a mask and its image differ in size."""
+    if image.shape[:2] != mask.shape:
+        raise SeglabError(
+            f"{path} is {mask.shape[1]}x{mask.shape[0]} but its image {image_path} is "
+            f"{image.shape[1]}x{image.shape[0]}: they must be the same size"
+        )
 
 
 def unknown_ids(path: Path, space: LabelSpace) -> list[int]:
