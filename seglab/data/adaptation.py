@@ -1,5 +1,9 @@
 """Unsupervised domain adaptation: labels of one data set, images of another."""
 
+from collections.abc import Sequence
+
+from torch.utils.data import DataLoader
+
 from seglab.data.datamodule import SegmentationData
 from seglab.data.files import Item
 from seglab.data.statistics import ClassStatistics
@@ -58,3 +62,6 @@ class DomainAdaptation(SegmentationData):
 
     def unlabeled_stream(self, seed: int) -> Stream:
         return self.target.unlabeled_stream(seed)
+
+    def unlabeled_frames(self, items: Sequence[Item]) -> DataLoader:
+        return self.target.unlabeled_frames(items)

@@ -75,7 +75,7 @@ class SPCL(Method):
 
         predicted, confidence = pseudo_label(out_t.logits)
         confident = torch.where(target["valid"] & (confidence >= self.threshold), predicted, IGNORE)
-        label_t = target["pseudo"] if "pseudo" in target else confident
+        label_t = target.get("pseudo", confident)
         self.observe(label_t, label_t != IGNORE)
 
         right = torch.where(out_s.logits.argmax(1) == source["mask"], source["mask"], IGNORE)
