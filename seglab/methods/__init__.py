@@ -1,6 +1,8 @@
 """Methods: one short file each, on a base that holds everything they share."""
 
 from seglab.methods.additions.mic import MIC
+from seglab.methods.adversarial.advent import AdvEnt
+from seglab.methods.adversarial.minent import MinEnt
 from seglab.methods.base import Addition, Method
 from seglab.methods.cross_supervision.cps import CPS
 from seglab.methods.optim import Schedule
@@ -8,4 +10,4 @@ from seglab.methods.supervised import Supervised
 from seglab.methods.teacher_student.fixmatch import FixMatch
 from seglab.methods.teacher_student.mean_teacher import MeanTeacher
 
-__all__ = ["CPS", "MIC", "Addition", "FixMatch", "MeanTeacher", "Method", "Schedule", "Supervised"]
+__all__ = ["CPS", "MIC", "Addition", "AdvEnt", "FixMatch", "MeanTeacher", "Method", "MinEnt", "Schedule", "Supervised"]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from seglab.networks.base import Network
 from seglab.networks.encoders import find_encoder, pixel_statistics, timm_name
 from seglab.networks.weights import load_encoder_weights
+from seglab.ops.norm import batch_norms
 from seglab.types import Output, SeglabError
 
 
@@ -28,6 +29,8 @@ class DeepLabV2(Network):
             the methods that start from its code in effect use (6, 12).
         aux: a second head on the last stage but one (layer 3 of a ResNet), its logits B K H W in ``aux["layer3"]``, as
             AdvEnt trains it.
+        train_norms: let the encoder's normalisation weights and biases learn. Most adaptation papers on this network
+            keep them as pre-trained, and normalise with batch statistics all the same.
 
     Raises:
         SeglabError: an encoder that is unknown or cannot be dilated, no rates, or weights that do not fit.
@@ -40,6 +43,7 @@ class DeepLabV2(Network):
         weights: str = "imagenet",
         rates: tuple[int, ...] = (6, 12, 18, 24),
         aux: bool = False,
+        train_norms: bool = True,
     ) -> None:
         if not rates or min(rates) < 1:
             raise SeglabError(f"rates {list(rates)}: give one positive dilation or more, such as [6, 12, 18, 24]")
@@ -50,8 +54,11 @@ class DeepLabV2(Network):
         layer3, layer4 = backbone.feature_info.channels()
         self.head = ASPPL(layer4, num_classes, rates)
         self.aux_head = ASPPL(layer3, num_classes, rates) if aux else None
+        self.aux_heads = ("layer3",) if aux else ()
         self.feature_channels = layer4
         load_encoder_weights(self.encoder, weights, name)
+        for norm in batch_norms(self.encoder):
+            norm.requires_grad_(train_norms)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         return list(self.encoder(self.prepare(image)))
