@@ -1,13 +1,10 @@
 """DeepLab v2, the network of most of the domain-adaptation literature."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import timm
 from torch import Tensor, nn
 
 from seglab.networks.base import Network
-from seglab.networks.encoders import find_encoder, pixel_statistics, timm_name
+from seglab.networks.encoders import dilated_encoder, find_encoder, pixel_statistics, timm_name
 from seglab.networks.weights import load_encoder_weights
 from seglab.ops.norm import batch_norms
 from seglab.types import Output, SeglabError
@@ -48,7 +45,7 @@ class DeepLabV2(Network):
         if not rates or min(rates) < 1:
             raise SeglabError(f"rates {list(rates)}: give one positive dilation or more, such as [6, 12, 18, 24]")
         name = find_encoder(f"tu-{encoder.removeprefix('tu-')}")
-        backbone = dilated_encoder(timm_name(name))
+        backbone = dilated_encoder(timm_name(name), 8, stages=2)
         super().__init__(*pixel_statistics(name), multiple=8)
         self.encoder = backbone
         layer3, layer4 = backbone.feature_info.channels()
@@ -86,15 +83,3 @@ class ASPPL(nn.Module):
         for branch in others:
             logits = logits + branch(features)
         return logits
-
-
-def dilated_encoder(name: str) -> Any:
-    """The last two stages of a timm model, both at stride 8; raises SeglabError where timm cannot do that."""
-    try:
-        encoder = timm.create_model(name, features_only=True, output_stride=8, out_indices=(-2, -1))
-    except (TypeError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
-        reason = str(error) or "not supported"
-        raise SeglabError(f"encoder {name!r} cannot be dilated to output stride 8: {reason}") from error
-    if (strides := encoder.feature_info.reduction()) != [8, 8]:
-        raise SeglabError(f"encoder {name!r} ignores output stride 8: its last stages have {strides}")
-    return encoder
