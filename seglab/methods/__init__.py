@@ -1,6 +1,8 @@
 """Methods: one short file each, on a base that holds everything they share."""
 
 from seglab.methods.additions.mic import MIC
+from seglab.methods.adversarial.advent import AdvEnt
+from seglab.methods.adversarial.minent import MinEnt
 from seglab.methods.base import Addition, Method
 from seglab.methods.contrastive.spcl import SPCL
 from seglab.methods.contrastive.u2pl import U2PL
@@ -10,4 +12,17 @@ from seglab.methods.supervised import Supervised
 from seglab.methods.teacher_student.fixmatch import FixMatch
 from seglab.methods.teacher_student.mean_teacher import MeanTeacher
 
-__all__ = ["CPS", "MIC", "SPCL", "U2PL", "Addition", "FixMatch", "MeanTeacher", "Method", "Schedule", "Supervised"]
+__all__ = [
+    "CPS",
+    "MIC",
+    "SPCL",
+    "U2PL",
+    "Addition",
+    "AdvEnt",
+    "FixMatch",
+    "MeanTeacher",
+    "Method",
+    "MinEnt",
+    "Schedule",
+    "Supervised",
+]

@@ -14,6 +14,7 @@ from seglab.ops.contrast import prototype_cross_entropy
 from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_cross_entropy, pixel_mean
 from seglab.ops.pseudo import pseudo_label
+from seglab.ops.strong import StrongView
 from seglab.types import Batch
 
 
@@ -41,6 +42,7 @@ class SPCL(Method):
         shrink_absent: as the official code, shrink the prototype of a class that a batch does not show.
         supervised_temperature: divides the logits in the source's cross-entropy; 1.8 in the official code.
         threshold: confidence from which the student's prediction is a pseudo-label, where no offline ones are given.
+        view: photometric perturbation of the source images; off by default.
     """
 
     prototypes: Prototypes
@@ -55,6 +57,7 @@ class SPCL(Method):
         shrink_absent: bool = False,
         supervised_temperature: float = 1.0,
         threshold: float = 0.9,
+        view: StrongView = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0),
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -63,7 +66,7 @@ class SPCL(Method):
         check(0 <= threshold <= 1, "SPCL.threshold", threshold, "give a confidence in [0, 1]")
         self.weight, self.supervised_weight, self.target_weight = weight, supervised_weight, target_weight
         self.temperature, self.momentum, self.shrink_absent = temperature, momentum, shrink_absent
-        self.supervised_temperature, self.threshold = supervised_temperature, threshold
+        self.supervised_temperature, self.threshold, self.view = supervised_temperature, threshold, view
 
     def build(self) -> None:
         super().build()
@@ -71,7 +74,7 @@ class SPCL(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
-        out_s, out_t = self.student(source["image"]), self.student(target["image"])
+        out_s, out_t = self.student(self.view(source["image"])), self.student(target["image"])
 
         predicted, confidence = pseudo_label(out_t.logits)
         confident = torch.where(target["valid"] & (confidence >= self.threshold), predicted, IGNORE)
