@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from seglab.data.datamodule import LABELED, SegmentationData
 from seglab.data.files import Item, Reader
@@ -96,6 +97,9 @@ class DomainAdaptation(SegmentationData):
 
     def unlabeled_stream(self, seed: int) -> Stream:
         return self.target.unlabeled_stream(seed)
+
+    def unlabeled_frames(self, items: Sequence[Item]) -> DataLoader:
+        return self.target.unlabeled_frames(items)
 
 
 class SharedStream(Stream):

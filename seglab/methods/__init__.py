@@ -1,8 +1,12 @@
 """Methods: one short file each, on a base that holds everything they share."""
 
 from seglab.methods.additions.mic import MIC
+from seglab.methods.adversarial.advent import AdvEnt
+from seglab.methods.adversarial.minent import MinEnt
 from seglab.methods.base import Addition, Method
 from seglab.methods.contrastive.cluda import CLUDA
+from seglab.methods.contrastive.spcl import SPCL
+from seglab.methods.contrastive.u2pl import U2PL
 from seglab.methods.cross_supervision.cps import CPS
 from seglab.methods.optim import Schedule
 from seglab.methods.supervised import Supervised
@@ -16,11 +20,15 @@ __all__ = [
     "CPS",
     "DACS",
     "MIC",
+    "SPCL",
+    "U2PL",
     "Addition",
+    "AdvEnt",
     "DAFormer",
     "FixMatch",
     "MeanTeacher",
     "Method",
+    "MinEnt",
     "Schedule",
     "Supervised",
 ]

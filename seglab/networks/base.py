@@ -19,6 +19,7 @@ class Network(nn.Module, ABC):
     Attributes:
         encoder: the pre-trained part; every parameter outside it gets the head's learning-rate multiplier.
         feature_channels: D of ``Output.features``.
+        aux_heads: the names in ``Output.aux`` that hold logits B K H W of auxiliary heads.
 
     Args:
         mean: per-channel mean of the encoder's training images, in [0, 1].
@@ -29,6 +30,7 @@ class Network(nn.Module, ABC):
 
     encoder: nn.Module
     feature_channels: int
+    aux_heads: tuple[str, ...] = ()
     mean: Tensor  # 1 3 1 1
     std: Tensor  # 1 3 1 1
 

@@ -14,14 +14,14 @@ def class_sums(features: Tensor, label: Tensor, num_classes: int) -> tuple[Tenso
     """Sum K D of the embeddings of each class and their number K, float32, over all ranks and without gradient.
 
     Args:
-        features: B D h w.
-        label: B h w class indices; 255 belongs to no class.
+        features: N D.
+        label: N class indices; 255 belongs to no class.
         num_classes: K.
     """
-    member = (label.unsqueeze(1) == torch.arange(num_classes, device=label.device).view(-1, 1, 1)).float()  # B K h w
+    member = (label == torch.arange(num_classes, device=label.device).unsqueeze(1)).float()  # K N
     with torch.autocast(features.device.type, enabled=False):
-        sums = torch.einsum("bdhw,bkhw->kd", features.float(), member)
-    both = total(torch.cat([sums, member.sum((0, 2, 3)).unsqueeze(1)], 1))
+        sums = member @ features.float()
+    both = total(torch.cat([sums, member.sum(1, keepdim=True)], 1))
     return both[:, :-1], both[:, -1]
 
 
@@ -68,7 +68,7 @@ class Prototypes(nn.Module):
 
     @torch.no_grad()
     def update(self, features: Tensor, label: Tensor) -> None:
-        """Move towards the class means of embeddings B D h w with labels B h w, taken over all ranks."""
+        """Move towards the class means of embeddings N D with labels N, taken over all ranks."""
         sums, number = class_sums(features, label, len(self.mean))
         present = (number > 0).unsqueeze(1)
         new = sums / number.clamp(min=1).unsqueeze(1)

@@ -11,16 +11,16 @@ from seglab.types import SeglabError
 
 
 def constant(value: float, label: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.full((1, 1, 1, 2), value), torch.full((1, 1, 2), label)
+    return torch.full((2, 1), value), torch.full((2,), label)
 
 
 def test_class_sums_are_those_of_a_loop_over_classes():
     torch.manual_seed(0)
-    features, label = torch.randn(2, 3, 4, 5, requires_grad=True), torch.randint(4, (2, 4, 5))
-    label[0, 0] = IGNORE
+    features, label = torch.randn(40, 3, requires_grad=True), torch.randint(4, (40,))
+    label[:7] = IGNORE
     sums, number = class_sums(features, label, 5)
     for index in range(5):
-        mine = features.permute(0, 2, 3, 1)[label == index]
+        mine = features[label == index]
         torch.testing.assert_close(sums[index], mine.sum(0).detach())
         assert number[index] == len(mine)
     assert not sums.requires_grad
@@ -51,11 +51,11 @@ def test_ignored_pixels_and_unseen_classes_leave_prototypes_alone():
 
 def test_prototypes_are_float32_under_autocast_and_carry_no_gradient():
     torch.manual_seed(0)
-    features, label = torch.randn(1, 4, 8, 8, requires_grad=True), torch.zeros(1, 8, 8, dtype=torch.long)
+    features, label = torch.randn(64, 4, requires_grad=True), torch.zeros(64, dtype=torch.long)
     prototypes = Prototypes(1, 4, momentum=0.9)
     with torch.autocast("cpu", torch.bfloat16):
         prototypes.update(features, label)
-    torch.testing.assert_close(prototypes.mean[0], features.mean((0, 2, 3)).detach())
+    torch.testing.assert_close(prototypes.mean[0], features.mean(0).detach())
     assert not prototypes.mean.requires_grad
 
 
@@ -146,7 +146,7 @@ def test_nothing_waits_for_the_device(no_host_sync):
         index, valid = choose(torch.rand(2, 20) < 0.5, 5)
         queue.enqueue(torch.randn(20, 2)[index], valid)
         queue.sample(6)
-        prototypes.update(torch.randn(1, 2, 3, 3), torch.randint(3, (1, 3, 3)))
+        prototypes.update(torch.randn(9, 2), torch.randint(3, (9,)))
 
 
 def remember(rank: int, folder: Path) -> None:
@@ -155,7 +155,7 @@ def remember(rank: int, folder: Path) -> None:
     queue, prototypes = ClassQueue(2, [9, 4], torch.float16), Prototypes(2, 2, 0.9)
     for _ in range(3):
         queue.enqueue(torch.randn(2, 3, 2), torch.rand(2, 3) < 0.7)
-        prototypes.update(torch.randn(1, 2, 3, 3), torch.randint(2, (1, 3, 3)))
+        prototypes.update(torch.randn(9, 2), torch.randint(2, (9,)))
     torch.save(queue.state_dict() | prototypes.state_dict(), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
