@@ -2,6 +2,7 @@
 
 from seglab.networks.base import Network, NetworkFactory
 from seglab.networks.deeplabv2 import DeepLabV2
+from seglab.networks.dpt import DPT
 from seglab.networks.segmenter import Segmenter
 
-__all__ = ["DeepLabV2", "Network", "NetworkFactory", "Segmenter"]
+__all__ = ["DPT", "DeepLabV2", "Network", "NetworkFactory", "Segmenter"]
