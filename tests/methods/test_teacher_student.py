@@ -171,7 +171,7 @@ def test_unimatch_with_equal_views_and_no_features_is_fixmatch() -> None:
         sharpen(module.student, 5.0)
     one.teacher.update(one.student, 7)
     fixmatch, unimatch = one.losses(batch()), two.losses(batch())
-    assert 0 < fixmatch["consistency"]
+    assert fixmatch["consistency"] > 0
     torch.testing.assert_close(unimatch["consistency"], fixmatch["consistency"])
     torch.testing.assert_close(unimatch["supervised"], fixmatch["supervised"])
     assert unimatch["feature_consistency"] == 0
@@ -183,7 +183,7 @@ def test_unimatch_v2_with_equal_views_and_all_channels_is_fixmatch() -> None:
     for module in (one, two):
         sharpen(module.teacher.network, 5.0)
     fixmatch, unimatch = one.losses(batch()), two.losses(batch())
-    assert 0 < fixmatch["consistency"]
+    assert fixmatch["consistency"] > 0
     torch.testing.assert_close(unimatch["consistency"], fixmatch["consistency"])
 
 

@@ -21,7 +21,9 @@ def dinov2(**arguments: object) -> DPT:
     return tiny(encoder=SMALL, encoder_options={"depth": 4}, **arguments)
 
 
-@pytest.mark.parametrize(("size", "grid"), [((42, 56), (3, 4)), ((41, 43), (3, 4)), ((14, 14), (1, 1)), ((3, 9), (1, 1))])
+@pytest.mark.parametrize(
+    ("size", "grid"), [((42, 56), (3, 4)), ((41, 43), (3, 4)), ((14, 14), (1, 1)), ((3, 9), (1, 1))]
+)
 def test_any_size_on_the_patch_grid(size: tuple[int, int], grid: tuple[int, int]) -> None:
     network = dinov2().eval()
     with torch.no_grad():
