@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from seglab.methods import CutMixSeg, FixMatch, MeanTeacher, Method, UniMatch, UniMatchV2
 from seglab.networks import Network
 from seglab.ops.cutmix import AreaBox, BoxLaw
+from seglab.ops.strong import StrongView
 from seglab.types import Output, SeglabError
 
 NO_BOX = AreaBox(probability=0.0)
