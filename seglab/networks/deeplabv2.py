@@ -1,6 +1,7 @@
 """DeepLab v2, the network of most of the domain-adaptation literature."""
 
 from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from seglab.networks.base import Network

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from pointwise import Pointwise, batch, method
-from probes import EXPERIMENTS, column, fit_command, only_run, weights
+from probes import column, fit_command, only_run, weights
 from torch import Tensor, nn
 
 from seglab.cli import main

@@ -33,7 +33,9 @@ def test_a_decay_that_the_run_does_not_finish() -> None:
     assert Schedule(power=0.9, steps=100).factor(150, 200) == 0
 
 
-@pytest.mark.parametrize("bad", [{"power": -1}, {"steps": -1}, {"warmup": -1}, {"head_factor": 0}, {"warmup_factor": 2}])
+@pytest.mark.parametrize(
+    "bad", [{"power": -1}, {"steps": -1}, {"warmup": -1}, {"head_factor": 0}, {"warmup_factor": 2}]
+)
 def test_a_wrong_schedule_is_refused(bad: dict) -> None:
     with pytest.raises(SeglabError, match=next(iter(bad))):
         Schedule(**bad)
