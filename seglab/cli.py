@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +29,7 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab validate RUN_DIR [--ckpt_path best]                      score a run on the validation part
   seglab test RUN_DIR [--ckpt_path best]                          score a run on the test part
   seglab predict RUN_DIR --images FOLDER --output FOLDER          label-id PNGs and overlays of any images
+  seglab pseudo-label RUN_DIR --output FOLDER                     label a run's unlabeled images, for its next stage
 
   seglab sweep FILE.yaml [--jobs N] [--dir FOLDER]                many runs; again: skips finished, resumes dead ones
   seglab sweep status FOLDER                                      what became of them
@@ -36,6 +38,8 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
   seglab data check -c BENCHMARK.yaml [--data.root FOLDER]        verify a data set before training
        [--sheet FILE.png]                                         and draw a contact sheet
+  seglab data cache -c BENCHMARK.yaml --output FOLDER             decode every file once; then --data.cache FOLDER
+       [--scale 0.5] [--workers N] [--verify true]                or check a written cache
 
 Every command takes --help.
 """
@@ -58,6 +62,10 @@ def _run(args: list[str]) -> None:
             from seglab import trainer_cli
 
             trainer_cli.run(args)
+        case ["pseudo-label", *flags]:
+            from seglab import trainer_cli
+
+            trainer_cli.pseudo_label(flags)
         case [] | ["-h" | "--help"]:
             print(HELP, end="")
         case ["list", "methods" | "additions" | "benchmarks" | "networks" | "data" as what]:
@@ -72,8 +80,10 @@ def _run(args: list[str]) -> None:
             _streets(flags)
         case ["data", "check", *flags]:
             _check(flags)
+        case ["data", "cache", *flags]:
+            _cache(flags)
         case ["data", *_]:
-            raise SeglabError("seglab data streets or seglab data check")
+            raise SeglabError("seglab data streets, seglab data check or seglab data cache")
         case _:
             raise SeglabError(f"no command {args[0]!r}; `seglab --help` lists them")
 
@@ -95,9 +105,8 @@ def _list(what: str) -> None:
         if inspect.isclass(part) and issubclass(part, base) and part is not base:
             table.add_row(name, inspect.getdoc(part).split("\n\n")[0].replace("\n", " "))
     Console().print(table)
-    folder = {"methods": "method", "additions": "addition", "networks": "network"}.get(what)
-    if folder:
-        _list_files(folder)
+    folder = {"methods": "method", "additions": "addition", "networks": "network", "data": "taxonomy"}[what]
+    _list_files(folder)
 
 
 def _list_files(folder: str) -> None:
@@ -193,6 +202,35 @@ def _check(flags: list[str]) -> None:
         print(f"contact sheet: {options.sheet}")
     if report.problems:
         raise SeglabError(f"the data set has problems: {len(report.problems)}, named above")
+
+
+def _cache(flags: list[str]) -> None:
+    from seglab.data import DomainAdaptation, SegmentationData
+    from seglab.data.cache import verify_cache, write_cache
+
+    parser = _parser("cache", "Decode every image and mask once, into a folder that --data.cache reads.")
+    parser.add_argument("--data", type=SegmentationData, required=True, sub_configs=True, help="A data set class.")
+    parser.add_argument("--output", type=str, required=True, help="Folder to write to; again to finish or update it.")
+    parser.add_argument("--scale", type=float, default=1.0, help="Resize by it; below 1 only training images go in.")
+    parser.add_argument("--workers", type=int, default=0, help="Decoding threads; 0: one per CPU core.")
+    parser.add_argument("--verify", type=bool, default=False, help="Compare a written cache with its checksums.")
+    options = parser.instantiate(parser.parse_args(_data_sections(flags)))
+    data, output = options.data, Path(options.output).expanduser()
+    sides: dict[str, tuple[SegmentationData, tuple[str, ...]]] = {"": (data, ("train", "val", "test"))}
+    if isinstance(data, DomainAdaptation):
+        sides = {"source": (data.source, ("train",)), "target": (data.target, ("train", "val", "test"))}
+    for side, (part, splits) in sides.items():
+        folder = output / side
+        if options.verify:
+            print(f"seglab: {folder}: {verify_cache(folder)} entries are sound")
+            continue
+        items = part.items("train")
+        for split in splits[1:] if options.scale == 1 else ():  # evaluation reads the files of a downscaled cache
+            with suppress(SeglabError):  # many data sets keep a part back
+                items += part.items(split)
+        count = write_cache(items, part.root, part.own_space, folder, options.scale, options.workers)
+        flag = f"--data.{side}.cache" if side else "--data.cache"
+        print(f"seglab: {folder}: {count} images decoded; train with {flag} {folder}")
 
 
 def _parser(command: str, description: str) -> ArgumentParser:

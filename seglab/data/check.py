@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
 from seglab.data.adaptation import DomainAdaptation
 from seglab.data.datamodule import SegmentationData
 from seglab.data.files import Item, describe, read_image, read_pair
+from seglab.data.parallel import parallel_map
 from seglab.labels import IGNORE, LabelSpace
 from seglab.pictures import contact_sheet, overlay
 from seglab.types import SeglabError
@@ -94,22 +93,16 @@ def _open_all(part: Part, report: Report) -> None:
         digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
         return image.shape[1::-1], digest, None if mask is None else np.bincount(mask.ravel(), minlength=256)
 
-    console = Console(stderr=True)
-    with ThreadPoolExecutor() as pool:
-        found = pool.map(inspect, part.items)
-        progress = track(
-            found, part.name, len(part.items), console=console, transient=True, disable=not console.is_terminal
-        )
-        for item, result in zip(part.items, progress, strict=True):
-            if isinstance(result, str):
-                report.problems.append(result)
-                continue
-            size, digest, histogram = result
-            part.sizes[size] += 1
-            part.digests[digest] = item.image
-            if histogram is not None:
-                part.pixels += histogram
-                part.shows[item] = histogram > 0
+    for item, result in zip(part.items, parallel_map(inspect, part.items, part.name), strict=True):
+        if isinstance(result, str):
+            report.problems.append(result)
+            continue
+        size, digest, histogram = result
+        part.sizes[size] += 1
+        part.digests[digest] = item.image
+        if histogram is not None:
+            part.pixels += histogram
+            part.shows[item] = histogram > 0
 
 
 def _orphans(data: SegmentationData) -> list[Path]:
