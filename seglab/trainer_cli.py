@@ -358,6 +358,9 @@ class _Loader(SeglabCLI):
 class _Parse(_Loader):
     """Reads a config and builds nothing."""
 
+    def _set_seed(self) -> None:
+        pass
+
     def before_instantiate_classes(self) -> None:
         pass
 
