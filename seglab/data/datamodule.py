@@ -4,7 +4,6 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -217,8 +216,8 @@ class SegmentationData(LightningDataModule, ABC):
         if self.hidden_masks and any(item.mask for item in items):
             masks["hidden"] = Truth(reader)
         if self.pseudo_labels:
-            files = pseudo_label_files(Path(self.pseudo_labels).expanduser(), self.space, items)
-            masks["pseudo"] = replace(files, scale=reader.scale)
+            folder = Path(self.pseudo_labels).expanduser()
+            masks["pseudo"] = pseudo_label_files(folder, self.space, items, reader.scale)
         return Stream(Shuffled(items, seed, UNLABELED), reader, masks, self._view(reader), seed, UNLABELED)
 
     def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:

@@ -1,7 +1,8 @@
 """Networks: from images in [0, 1] to logits, features and auxiliary outputs."""
 
 from seglab.networks.base import Network, NetworkFactory
+from seglab.networks.daformer import DAFormerNetwork
 from seglab.networks.deeplabv2 import DeepLabV2
 from seglab.networks.segmenter import Segmenter
 
-__all__ = ["DeepLabV2", "Network", "NetworkFactory", "Segmenter"]
+__all__ = ["DAFormerNetwork", "DeepLabV2", "Network", "NetworkFactory", "Segmenter"]

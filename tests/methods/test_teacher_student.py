@@ -1,69 +1,12 @@
 """Loss values of the teacher-student methods against their formulas, on a network that is one 1x1 convolution."""
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from pointwise import OFF, Everywhere, batch, method
+from torch import nn
 
-from seglab.evaluation import Whole
-from seglab.methods import FixMatch, MeanTeacher, Method, Schedule
-from seglab.networks import Network
-from seglab.ops.cutmix import AreaBox, BoxLaw, FixedAreaBox
-from seglab.ops.losses import CrossEntropy
-from seglab.ops.strong import StrongView
-from seglab.types import Batch, Output
-
-OFF = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
-
-
-class Pointwise(Network):
-    """Logits are a linear function of each pixel's colour."""
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__([0.0] * 3, [1.0] * 3, multiple=1, minimum=1)
-        self.encoder = nn.Conv2d(3, num_classes, 1)
-        self.feature_channels = num_classes
-
-    def forward(self, image: Tensor) -> Output:
-        logits = self.encoder(self.prepare(image))
-        return Output(logits, logits)
-
-
-class Everywhere(BoxLaw):
-    """A box as large as the image."""
-
-    def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
-        return torch.ones(batch, height, width, dtype=torch.bool, device=device)
-
-
-def method(kind: type[Method], **arguments: Any) -> Method:
-    common: dict[str, Any] = {
-        "network": Pointwise,
-        "criterion": CrossEntropy(),
-        "optimizer": lambda groups: torch.optim.SGD(groups, lr=0.1),
-        "schedule": Schedule(),
-        "evaluation": Whole(),
-        "num_classes": 2,
-        "class_names": ["a", "b"],
-        "subsets": {},
-    }
-    built = kind(**common, **arguments)
-    built.configure_model()
-    return built
-
-
-def batch(size: int = 2) -> Batch:
-    torch.manual_seed(0)
-    shape = (size, 4, 6)
-    valid = torch.ones(shape, dtype=torch.bool)
-    padded = valid.clone()
-    padded[:, :, 5] = False
-    mask = torch.randint(0, 2, shape)
-    mask[:, 0] = 255
-    labeled = {"image": torch.rand(size, 3, 4, 6), "mask": mask, "valid": valid, "key": ["l"] * size}
-    unlabeled = {"image": torch.rand(size, 3, 4, 6), "valid": padded, "key": ["u"] * size}
-    return {"labeled": labeled, "unlabeled": unlabeled}  # type: ignore[typeddict-item]
+from seglab.methods import FixMatch, MeanTeacher, Method
+from seglab.ops.cutmix import AreaBox, FixedAreaBox
 
 
 def sharpen(module: Method, teacher: float) -> None:
