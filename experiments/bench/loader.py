@@ -1,6 +1,6 @@
 """Images per second per core of data loading: a plain Pillow pipeline, seglab from PNGs, seglab from its cache.
 
-    python experiments/bench/loader.py                  # 2048x1024 PNGs of about 2.4 MB, crop 801; JSON beside this file
+    python experiments/bench/loader.py                  # 2048x1024 PNGs of about 2.4 MB, crop 801; JSON beside it
     python experiments/bench/loader.py --memory true    # resident memory of 4 workers over 10,000 samples too
 
 One process, one thread. The three take turns image by image, so that whatever else the machine does hits all alike.
