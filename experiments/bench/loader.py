@@ -13,7 +13,7 @@ jitter 0.5, 0.5, 0.5, 0.25 with probability 0.8, grayscale 0.2, blur 0.5), norma
 
 Three readings, each counted from the files on:
   geometry  image and mask cropped and flipped, in bytes
-  tensors   plus what a training step needs before any colour changes: a weak view and two copies, float and normalised,
+  tensors   plus what a training step needs before any colour changes: three views, float and normalised,
             and the mask as int64. Pillow does it in the worker, seglab on the device, which is counted
   strong    plus two strong views and their CutMix boxes: Pillow in the worker; seglab with StrongView on the device
 """
@@ -142,8 +142,7 @@ def plain(image_path: Path, mask_path: Path, crop: int, reading: str) -> object:
     image, mask = plain_geometry(image_path, mask_path, crop)
     if reading == "geometry":
         return image, mask
-    views = [image, image.copy(), image.copy()]
-    boxes = []
+    views, boxes = [image] * 3, []
     if reading == "strong":
         views[1:] = [plain_strong(view) for view in views[1:]]
         boxes = [plain_box(crop), plain_box(crop)]
@@ -158,7 +157,7 @@ STRONG, BOX = StrongView(), AreaBox()
 def on_device(image: Tensor, mask: Tensor, reading: str) -> object:
     """What a method does with a batch before its networks see it."""
     image = image.to(DEVICE, non_blocking=True).float().div_(255)
-    views, boxes = [image, image.clone(), image.clone()], []
+    views, boxes = [image] * 3, []
     if reading == "strong":
         views[1:] = [STRONG(image), STRONG(image)]
         boxes = [BOX(len(image), *image.shape[-2:], DEVICE) for _ in range(2)]
