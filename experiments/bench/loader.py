@@ -4,7 +4,7 @@
     python experiments/bench/loader.py --memory true    # resident memory of 4 workers over 10,000 samples too
 
 One process, one thread, seconds of processor time. The three take turns image by image, so that whatever else the
-machine does to caches and memory hits all alike. Images are drawn by the generator of ``seglab data streets`` with sensor
+machine does to caches and memory hits all alike. Images are drawn by the generator of `streets` with sensor
 noise that makes PNGs as large as photographs', and are kept in the system's folder for temporary files; every file is
 read once before the clock starts.
 
