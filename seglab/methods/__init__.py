@@ -10,10 +10,13 @@ from seglab.methods.contrastive.u2pl import U2PL
 from seglab.methods.cross_supervision.cps import CPS
 from seglab.methods.optim import Schedule
 from seglab.methods.supervised import Supervised
+from seglab.methods.teacher_student.cutmix_seg import CutMixSeg
 from seglab.methods.teacher_student.dacs import DACS
 from seglab.methods.teacher_student.daformer import DAFormer
 from seglab.methods.teacher_student.fixmatch import FixMatch
 from seglab.methods.teacher_student.mean_teacher import MeanTeacher
+from seglab.methods.teacher_student.unimatch import UniMatch
+from seglab.methods.teacher_student.unimatch_v2 import UniMatchV2
 
 __all__ = [
     "CLUDA",
@@ -24,6 +27,7 @@ __all__ = [
     "U2PL",
     "Addition",
     "AdvEnt",
+    "CutMixSeg",
     "DAFormer",
     "FixMatch",
     "MeanTeacher",
@@ -31,4 +35,6 @@ __all__ = [
     "MinEnt",
     "Schedule",
     "Supervised",
+    "UniMatch",
+    "UniMatchV2",
 ]

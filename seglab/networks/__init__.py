@@ -3,7 +3,16 @@
 from seglab.networks.base import Network, NetworkFactory
 from seglab.networks.daformer import DAFormerNetwork
 from seglab.networks.deeplabv2 import DeepLabV2
+from seglab.networks.dpt import DPT
 from seglab.networks.fcn import FCN
 from seglab.networks.segmenter import Segmenter
 
-__all__ = ["FCN", "DAFormerNetwork", "DeepLabV2", "Network", "NetworkFactory", "Segmenter"]
+__all__ = [
+    "DPT",
+    "FCN",
+    "DAFormerNetwork",
+    "DeepLabV2",
+    "Network",
+    "NetworkFactory",
+    "Segmenter",
+]
