@@ -162,10 +162,12 @@ def main() -> None:
         flags = [*data_flags(Path(folder), crop, options.batch), "--network", str(options.network)]
         flags += ["--network.weights", "none"]
         arguments = (flags, options.steps, 0 if options.quick else 2, options.precision)
-        rounds = [
-            {method: pool.submit(measure, method, *arguments).result() for method in methods}
-            for _ in range(options.rounds)
-        ]
+        rounds: list[dict[str, dict[str, float]]] = []
+        for number in range(1, options.rounds + 1):
+            rounds.append({})
+            for method in methods:
+                rounds[-1][method] = cost = pool.submit(measure, method, *arguments).result()
+                print(f"round {number}/{options.rounds}  {method}: {cost['seconds']:.3f} s / step", file=sys.stderr)
 
     result = {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
