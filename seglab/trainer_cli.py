@@ -150,6 +150,7 @@ class SeglabCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--benchmark", type=str, default="custom", help="Name of the benchmark in run directories.")
+        parser.add_argument("--method", type=str, default="", help="Its name in run directories. Default: its class.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all run directories.")
         parser.add_argument("--run_dir", type=str, default="", help="Folder of this run. Default: a new one in --runs.")
         parser.add_argument("--checkpoint_every", type=int, default=0, help="Steps between checkpoints; 0: run / 20.")
@@ -184,8 +185,10 @@ class SeglabCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        names = [part.class_path.rpartition(".")[2] for part in (config.model, *config.additions)]
-        self.identity = {"benchmark": config.benchmark, "method": "+".join(names), "seed": config.seed_everything}
+        name = config.method or "+".join(
+            part.class_path.rpartition(".")[2] for part in (config.model, *config.additions)
+        )
+        self.identity = {"benchmark": config.benchmark, "method": name, "seed": config.seed_everything}
         self.text = self._config_text()
         arguments = config.model.init_args
         config.ckpt_path = self._resume_from() if self.subcommand == "fit" else self._find_checkpoint()

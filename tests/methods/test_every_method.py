@@ -22,6 +22,14 @@ def test_every_class_has_a_file(method: str) -> None:
     assert named == classes
 
 
+def test_every_file_has_a_name_of_its_own(method: str) -> None:
+    def name(of: str) -> str:
+        content = yaml.safe_load((EXPERIMENTS / f"method/{of}.yaml").read_text())
+        return content.get("method", content["model"]["class_path"]).lower()
+
+    assert name(method) not in [name(other) for other in METHODS if other != method]
+
+
 def issubclass_of_method(name: str) -> bool:
     part = getattr(seglab.methods, name)
     return isinstance(part, type) and issubclass(part, Method) and part is not Method
