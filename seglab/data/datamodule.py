@@ -58,6 +58,7 @@ class SegmentationData(LightningDataModule, ABC):
         self.labeled_batch, self.unlabeled_batch = labeled_batch, unlabeled_batch
         self.workers, self.hidden_masks, self.seed = workers, hidden_masks, seed
         self.predict_images: Path | None = None
+        self.exporting = False  # predictions are written: evaluation images may lack masks
 
     # What a data set is: the only part that its class writes.
 
@@ -166,23 +167,31 @@ class SegmentationData(LightningDataModule, ABC):
         return self._frames(self.evaluation_items("test"))
 
     def evaluation_items(self, split: str) -> list[Item]:
-        """Items of a split, all with masks.
+        """Items of a split, all with masks unless predictions are exported.
 
         Raises:
             SeglabError: the split is absent or an item has no mask.
         """
         items = self.items(split)
-        if bare := [item.image for item in items if item.mask is None]:
+        if (bare := [item.image for item in items if item.mask is None]) and not self.exporting:
             raise SeglabError(
                 f"{len(bare)} {split} images have no mask: {describe(bare)}. Expected layout: {self.layout}"
             )
         return items
 
     def predict_dataloader(self) -> DataLoader:
+        return self._frames(self.predicted_items())
+
+    def predicted_items(self) -> list[Item]:
+        """The images that ``predict`` was given.
+
+        Raises:
+            SeglabError: there is no such folder, or it holds no image.
+        """
         if self.predict_images is None:
             raise SeglabError("nothing to predict: give --images FOLDER")
         paths = find_images(self.predict_images, "give --images a folder of images")
-        return self._frames([Item(path.stem, path, None) for path in paths])
+        return [Item(path.stem, path, None) for path in paths]
 
     def _frames(self, items: list[Item]) -> DataLoader:
         assert self.trainer is not None
