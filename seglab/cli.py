@@ -27,7 +27,7 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab test RUN_DIR [--ckpt_path best]                          score a run on the test part
   seglab predict RUN_DIR --images FOLDER --output FOLDER          label-id PNGs and overlays of any images
 
-  seglab list methods|benchmarks|networks|data                    what there is
+  seglab list methods|additions|benchmarks|networks|data          what there is
   seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
   seglab data check -c BENCHMARK.yaml [--data.root FOLDER]        verify a data set before training
        [--sheet FILE.png]                                         and draw a contact sheet
@@ -55,10 +55,10 @@ def _run(args: list[str]) -> None:
             trainer_cli.run(args)
         case [] | ["-h" | "--help"]:
             print(HELP, end="")
-        case ["list", "methods" | "benchmarks" | "networks" | "data" as what]:
+        case ["list", "methods" | "additions" | "benchmarks" | "networks" | "data" as what]:
             _list(what)
         case ["list", *_]:
-            raise SeglabError("seglab list methods, benchmarks, networks or data")
+            raise SeglabError("seglab list methods, additions, benchmarks, networks or data")
         case ["data", "streets", *flags]:
             _streets(flags)
         case ["data", "check", *flags]:
@@ -77,6 +77,7 @@ def _list(what: str) -> None:
         return
     module, base = {
         "methods": (methods, methods.Method),
+        "additions": (methods, methods.Addition),
         "networks": (networks, networks.Network),
         "data": (data, data.SegmentationData),
     }[what]
@@ -85,7 +86,7 @@ def _list(what: str) -> None:
         if inspect.isclass(part) and issubclass(part, base) and part is not base:
             table.add_row(name, inspect.getdoc(part).split("\n\n")[0].replace("\n", " "))
     Console().print(table)
-    folder = {"methods": "method", "networks": "network"}.get(what)
+    folder = {"methods": "method", "additions": "addition", "networks": "network"}.get(what)
     if folder:
         _list_files(folder)
 

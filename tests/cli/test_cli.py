@@ -238,11 +238,12 @@ def test_not_a_run_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert f"{tmp_path} is not a run directory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("what", ["methods", "benchmarks", "networks", "data"])
+@pytest.mark.parametrize("what", ["methods", "additions", "benchmarks", "networks", "data"])
 def test_list(what: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(EXPERIMENTS.parent)
     assert main(["list", what]) == 0
-    expected = {"methods": "FixMatch", "benchmarks": "camvid_1_8.yaml", "networks": "Segmenter", "data": "Folder"}
+    expected = {"methods": "FixMatch", "additions": "MIC", "networks": "Segmenter", "data": "Folder"}
+    expected["benchmarks"] = "camvid_1_8.yaml"
     assert expected[what] in capsys.readouterr().out
 
 
