@@ -1,7 +1,8 @@
 """Label spaces: class names, colours, the ids that files store, and the subsets that papers report."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +11,30 @@ from seglab.types import SeglabError
 
 IGNORE = 255  # the class index that no loss and no metric counts
 UNKNOWN = 254  # what an id outside the label space decodes to; never leaves the decoder
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """Other classes for a data set, so that data sets which name theirs differently train together.
+
+    Attributes:
+        classes: new class names in index order; none: the data set keeps its own.
+        mapping: class of the data set -> new class. A class that it leaves out is ignored; several may share one.
+
+    Raises:
+        SeglabError: a new class repeats or is not in ``classes``.
+    """
+
+    classes: tuple[str, ...] = ()
+    mapping: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if repeated := [name for name, count in Counter(self.classes).items() if count > 1]:
+            raise SeglabError(f"taxonomy.classes repeats {', '.join(repeated)}: name every class once")
+        if absent := sorted(set(self.mapping.values()) - set(self.classes)):
+            raise SeglabError(
+                f"taxonomy.mapping maps to {', '.join(absent)}, which taxonomy.classes {list(self.classes)} lacks"
+            )
 
 
 @dataclass(frozen=True)
@@ -22,6 +47,7 @@ class LabelSpace:
         ids: id stored in a file -> class index. Default: the class index itself.
         void: ids stored in a file that are known and not trained on.
         subsets: name of a reported subset (``"mIoU16"``) -> class indices it averages over.
+        in_red: files store an id in the red channel of a 16-bit colour PNG, as those of SYNTHIA do.
     """
 
     names: tuple[str, ...]
@@ -29,6 +55,7 @@ class LabelSpace:
     ids: Mapping[int, int] = field(default_factory=dict)
     void: tuple[int, ...] = (IGNORE,)
     subsets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    in_red: bool = False
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
@@ -68,7 +95,7 @@ class LabelSpace:
 
     @cached_property
     def encode(self) -> np.ndarray:
-        """Look-up table (256,) uint8: class index -> the lowest stored id; IGNORE stays 255."""
+        """Look-up table (256,) uint8: class index -> the lowest stored id; IGNORE, and a class without id: 255."""
         table = np.full(256, IGNORE, np.uint8)
         for stored, index in sorted(self._stored.items(), reverse=True):
             table[index] = stored
@@ -80,6 +107,41 @@ class LabelSpace:
         table = np.zeros((256, 3), np.uint8)
         table[: self.num_classes] = self.palette
         return table
+
+    def converted(self, taxonomy: Taxonomy) -> "LabelSpace":
+        """The same files read as other classes.
+
+        Ids follow their class; those of a class that the mapping leaves out become void. ``encode`` writes a class that
+        several ids stand for with the lowest. A subset survives where each of its classes becomes a class of its own,
+        a colour where it is that of the first class that becomes the new one.
+
+        Raises:
+            SeglabError: the mapping names a class that this space lacks, or none that files store.
+        """
+        if unknown := [name for name in taxonomy.mapping if name not in self.names]:
+            raise SeglabError(f"taxonomy.mapping names {', '.join(unknown)}; the data set has {', '.join(self.names)}")
+        position = {name: index for index, name in enumerate(taxonomy.classes)}
+        becomes = {
+            old: position[taxonomy.mapping[name]] for old, name in enumerate(self.names) if name in taxonomy.mapping
+        }
+        ids = {stored: becomes[old] for stored, old in self._stored.items() if old in becomes}
+        if not ids:
+            raise SeglabError(f"taxonomy.mapping keeps no class of the data set, which has {', '.join(self.names)}")
+        parts = Counter(becomes.values())
+        inherited = {new: self.palette[old] for old, new in reversed(becomes.items())}
+        spare = (colour for colour in distinct_palette(len(taxonomy.classes) * 2) if colour not in inherited.values())
+        return replace(
+            self,
+            names=tuple(taxonomy.classes),
+            palette=tuple(inherited.get(new) or next(spare) for new in position.values()),
+            ids=ids,
+            void=tuple(sorted({*self.void, *self._stored.keys() - ids.keys()})),
+            subsets={
+                name: tuple(becomes[old] for old in indices)
+                for name, indices in self.subsets.items()
+                if all(old in becomes and parts[becomes[old]] == 1 for old in indices)
+            },
+        )
 
 
 def distinct_palette(n: int) -> tuple[tuple[int, int, int], ...]:
@@ -116,7 +178,7 @@ def label_space(
     )
 
 
-# Cityscapes: 34 labelIds, 19 of them trained; GTA5 and SYNTHIA-like sets store the same ids.
+# Cityscapes: 34 labelIds, 19 of them trained; GTA5 stores the same ids.
 CITYSCAPES = LabelSpace(
     names=(
         "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
@@ -138,6 +200,18 @@ CITYSCAPES = LabelSpace(
     },
 )  # fmt: skip
 
+# The 19 classes as *_labelTrainIds.png store them.
+CITYSCAPES_TRAIN_IDS = replace(CITYSCAPES, ids={index: index for index in range(19)}, void=(255,))
+
+# SYNTHIA-RAND-CITYSCAPES: 16 of Cityscapes' 19 classes, by the numbers of its README. Void are 0, parking slot 13, road
+# work 14, lane marking 22, and 16, 18, 20: terrain, truck and train have a number but no pixel.
+SYNTHIA = replace(
+    CITYSCAPES,
+    ids={3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 1: 10, 10: 11, 17: 12, 8: 13, 19: 15, 12: 17, 11: 18},
+    void=(0, 13, 14, 16, 18, 20, 22, 255),
+    in_red=True,
+)
+
 # CamVid as the SegNet authors distribute it: class indices 0-10 stored as they are, 11 is void.
 CAMVID = LabelSpace(
     names=(
@@ -148,4 +222,13 @@ CAMVID = LabelSpace(
         (190, 153, 153), (0, 0, 142), (220, 20, 60), (119, 11, 32),
     ),
     void=(11, 255),
+)  # fmt: skip
+
+# Pascal VOC 2012: class indices, 255 on the borders of objects.
+VOC = LabelSpace(
+    names=(
+        "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+        "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    ),
+    palette=((0, 0, 0), *distinct_palette(20)),
 )  # fmt: skip

@@ -1,27 +1,49 @@
-"""Unsupervised domain adaptation: labels of one data set, images of another."""
+"""Domain adaptation: labels of one data set, images and perhaps a few labels of another."""
 
-from seglab.data.datamodule import SegmentationData
+from torch import Tensor
+
+from seglab.data.datamodule import LABELED, SegmentationData
 from seglab.data.files import Item
 from seglab.data.streams import Stream
 from seglab.types import SeglabError
+
+TARGET_LABELED = 2  # stream tag, beside those of the data module
 
 
 class DomainAdaptation(SegmentationData):
     """Labeled source, unlabeled target; evaluated on the target.
 
+    With ``target_labeled_batch`` the target gives a few labels too (semi-supervised adaptation): its ``labeled`` chooses
+    them, and its ``unlabeled`` the unlabeled images, which are the rest unless it says otherwise.
+
     Args:
         source: its labeled images, crop, scale and ``labeled_batch`` are used.
-        target: its unlabeled training images, crop, scale, ``unlabeled_batch``, workers and evaluation parts are used.
+        target: its unlabeled training images, crop, scale, ``unlabeled_batch``, workers and evaluation parts are used;
+            with ``target_labeled_batch`` its labeled images too.
+        target_labeled_batch: so many of the ``labeled_batch`` images of a step are labeled images of the target.
         seed: set by the run's seed.
 
     Raises:
-        SeglabError: the two name their classes differently.
+        SeglabError: the two name their classes differently, or a step cannot hold that many labeled target images.
     """
 
-    def __init__(self, source: SegmentationData, target: SegmentationData, seed: int = 0) -> None:
+    def __init__(
+        self, source: SegmentationData, target: SegmentationData, target_labeled_batch: int = 0, seed: int = 0
+    ) -> None:
         if source.space.names != target.space.names:
             raise SeglabError(
-                f"source and target name different classes: {list(source.space.names)} and {list(target.space.names)}"
+                f"source and target name different classes: {list(source.space.names)} and {list(target.space.names)}. "
+                "A taxonomy converts one into the other: --data.source.taxonomy FILE, as those of experiments/taxonomy"
+            )
+        if not 0 <= target_labeled_batch < source.labeled_batch:
+            raise SeglabError(
+                f"target_labeled_batch {target_labeled_batch} of the source's labeled_batch {source.labeled_batch}: "
+                "choose 0 or more, and leave the source at least one"
+            )
+        if target_labeled_batch and source.crop != target.crop:
+            raise SeglabError(
+                f"labeled images of source and target share a batch, but their crops are {source.crop} and "
+                f"{target.crop}: choose one"
             )
         super().__init__(
             root=str(target.root),
@@ -31,19 +53,54 @@ class DomainAdaptation(SegmentationData):
             seed=seed,
         )
         self.source, self.target = source, target
+        self.target_labeled_batch = target_labeled_batch
         self.space, self.layout = target.space, target.layout
 
-    def items(self, split: str) -> list[Item]:
+    def find(self, split: str) -> list[Item]:
         return self.target.items(split)
 
     def labeled_items(self) -> list[Item]:
-        return self.source.labeled_items()
+        return self.source.labeled_items() + (self.target.labeled_items() if self.target_labeled_batch else [])
 
     def unlabeled_items(self) -> list[Item]:
         return self.target.unlabeled_items()
 
-    def labeled_stream(self, seed: int) -> Stream:
-        return self.source.labeled_stream(seed)
+    def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
+        source = self.source.labeled_stream(seed, tag)
+        if not self.target_labeled_batch:
+            return source
+        target = self.target.labeled_stream(seed, TARGET_LABELED)
+        return SharedStream(source, target, self.labeled_batch, self.target_labeled_batch)
 
     def unlabeled_stream(self, seed: int) -> Stream:
         return self.target.unlabeled_stream(seed)
+
+
+class SharedStream(Stream):
+    """Two streams in fixed shares of each batch: the sample at a position stays a function of the position alone.
+
+    Args:
+        source: gives the images of a batch from place ``share`` on.
+        target: gives the first ``share`` images of each batch.
+        batch: global batch size.
+        share: images of the target in it.
+    """
+
+    def __init__(self, source: Stream, target: Stream, batch: int, share: int) -> None:
+        self.source, self.target = source, target
+        self.batch, self.share = batch, share
+        self.items = [*source.items, *target.items]
+
+    def item(self, position: int) -> Item:
+        stream, position = self._at(position)
+        return stream.item(position)
+
+    def __getitem__(self, position: int) -> dict[str, Tensor | str]:
+        stream, position = self._at(position)
+        return stream[position]
+
+    def _at(self, position: int) -> tuple[Stream, int]:
+        step, place = divmod(position, self.batch)
+        if place < self.share:
+            return self.target, step * self.share + place
+        return self.source, step * (self.batch - self.share) + place - self.share

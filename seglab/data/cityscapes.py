@@ -1,11 +1,16 @@
 """Cityscapes: fine annotations, 19 trained classes."""
 
+from pathlib import Path
+from typing import Any, Literal
+
 from seglab.data.datamodule import SegmentationData
-from seglab.data.files import Item, is_image
-from seglab.labels import CITYSCAPES
+from seglab.data.files import Item, is_image, with_ids
+from seglab.labels import CITYSCAPES, CITYSCAPES_TRAIN_IDS
 from seglab.types import SeglabError
 
 SUFFIX = "_leftImg8bit"
+Ids = Literal["labelIds", "labelTrainIds"]
+SPACES = {"labelIds": CITYSCAPES, "labelTrainIds": CITYSCAPES_TRAIN_IDS}
 
 
 class Cityscapes(SegmentationData):
@@ -13,19 +18,37 @@ class Cityscapes(SegmentationData):
 
     ``root/leftImg8bit/{train,val,test}/<city>/*_leftImg8bit.png`` and ``root/gtFine/...*_gtFine_labelIds.png``; raw
     label ids are mapped to the 19 classes while decoding. File order follows cities and sequences.
+
+    Args:
+        ids: which masks are read: ``labelIds``, as distributed, or ``labelTrainIds``, as cityscapesScripts writes them.
+        extra: the 19,998 images of ``leftImg8bit/train_extra`` are unlabeled training images too. Their coarse labels
+            are not read.
     """
 
-    space = CITYSCAPES
     layout = "leftImg8bit/{train,val,test}/<city>/*_leftImg8bit.png and gtFine/.../*_gtFine_labelIds.png"
 
-    def items(self, split: str) -> list[Item]:
+    def __init__(self, root: str, ids: Ids = "labelIds", extra: bool = False, **common: Any) -> None:
+        self.space = SPACES[ids]
+        super().__init__(root, **common)
+        self.ids, self.extra = ids, extra
+
+    def find(self, split: str) -> list[Item]:
+        found = with_ids(self._images(split), self.ids)
+        if split == "train" and self.extra:
+            found += [Item(key, image, None) for key, image, _ in self._images("train_extra")]
+        return found
+
+    def candidates(self, items: list[Item]) -> list[Item]:
+        return [item for item in items if item.image.parents[1].name == "train"]
+
+    def _images(self, split: str) -> list[tuple[str, Path, str]]:
+        """Key, image, and the path of its mask up to the kind of ids."""
         folder = self.root / "leftImg8bit" / split
         images = sorted(path for path in folder.glob(f"*/*{SUFFIX}.png") if is_image(path))
         if not images:
             raise SeglabError(f"{folder} holds no <city>/*{SUFFIX}.png: set --data.root to a folder with {self.layout}")
-        items = []
-        for image in images:
-            key = image.stem.removesuffix(SUFFIX)
-            mask = self.root / "gtFine" / split / image.parent.name / f"{key}_gtFine_labelIds.png"
-            items.append(Item(key, image, mask if mask.is_file() else None))
-        return items
+        keys = [image.stem.removesuffix(SUFFIX) for image in images]
+        masks = self.root / "gtFine" / split
+        return [
+            (key, image, f"{masks / image.parent.name / key}_gtFine_") for key, image in zip(keys, images, strict=True)
+        ]

@@ -1,18 +1,20 @@
 """The DataModule of one data set: labeled and unlabeled streams for training, whole images for evaluation."""
 
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import CombinedLoader
+from lightning.pytorch.utilities import CombinedLoader, rank_zero_only
 from torch.utils.data import DataLoader
 
-from seglab.data.files import Item, choose_labeled, describe, find_images
+from seglab.data.files import Item, choose_labeled, describe, find_images, is_list, leave_out
 from seglab.data.geometry import weak_view
 from seglab.data.streams import Frames, Positions, Stream, frame_loader, stream_loader
-from seglab.labels import LabelSpace
+from seglab.labels import LabelSpace, Taxonomy
 from seglab.types import SeglabError
 
 LABELED, UNLABELED = 0, 1  # stream tags
@@ -32,7 +34,12 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled_batch: unlabeled images per step, over all ranks.
         workers: loader processes per stream.
         hidden_masks: decode ground truth of unlabeled images where it exists, for pseudo-label quality curves only.
+        taxonomy: other classes than the data set's own; in YAML usually the path of a file of experiments/taxonomy.
+        skip: list file of images to leave out of every part, such as those whose label has another size.
         seed: set by the run's seed.
+
+    Raises:
+        SeglabError: the taxonomy does not fit the classes of the data set.
     """
 
     space: LabelSpace
@@ -49,6 +56,8 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled_batch: int = 4,
         workers: int = 2,
         hidden_masks: bool = True,
+        taxonomy: Taxonomy = Taxonomy(),
+        skip: str = "",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -57,18 +66,40 @@ class SegmentationData(LightningDataModule, ABC):
         self.crop, self.scale = crop, scale
         self.labeled_batch, self.unlabeled_batch = labeled_batch, unlabeled_batch
         self.workers, self.hidden_masks, self.seed = workers, hidden_masks, seed
+        self.skip = Path(skip).expanduser() if skip else None
         self.predict_images: Path | None = None
         self.exporting = False  # predictions are written: evaluation images may lack masks
+        if taxonomy.classes:
+            own, self.space = self.space, self.space.converted(taxonomy)
+            _note_losses(type(self).__name__, own, taxonomy)
 
     # What a data set is: the only part that its class writes.
 
     @abstractmethod
-    def items(self, split: str) -> list[Item]:
+    def find(self, split: str) -> list[Item]:
         """Items of ``train``, ``val`` or ``test`` in file order; ``mask`` is None where there is none.
 
         Raises:
             SeglabError: the layout on disk is not that of the data set.
         """
+
+    def items(self, split: str) -> list[Item]:
+        """What ``find`` finds, without the images that ``skip`` lists.
+
+        Raises:
+            SeglabError: as ``find``; or the list is absent, empty, or names an image that no split has.
+        """
+        items = self.find(split)
+        if self.skip is None:
+            return items
+        others = [item for other in ("train", "val", "test") if other != split for item in self._found(other)]
+        return leave_out(items, self.skip, others)
+
+    def _found(self, split: str) -> list[Item]:
+        try:
+            return self.find(split)
+        except SeglabError:  # an absent split: only the wording of a message depends on it
+            return []
 
     # Class metadata, known without touching the disk.
 
@@ -113,30 +144,28 @@ class SegmentationData(LightningDataModule, ABC):
         labeled = {item.key for item in self._chosen(items)}
         if self.unlabeled == "rest":
             return [item for item in items if item.key not in labeled] or items
-        chosen = choose_labeled(items, self.unlabeled, self._validation())
+        chosen = choose_labeled(items, self.unlabeled, self._found("val"))
         if both := [item.key for item in chosen if item.key in labeled]:
             raise SeglabError(f"{len(both)} images are in the labeled and in the unlabeled list: {describe(both)}")
         return chosen
 
     def candidates(self, items: list[Item]) -> list[Item]:
-        """The training items that ``labeled`` chooses from."""
+        """The training items that a fraction chooses from; a list may name any that has a mask."""
         return items
 
     def _chosen(self, items: list[Item]) -> list[Item]:
-        candidates = self.candidates(items)
-        return choose_labeled(candidates, self.labeled, [*set(items).difference(candidates), *self._validation()])
-
-    def _validation(self) -> list[Item]:
-        try:
-            return self.items("val")
-        except SeglabError:  # no validation part: only the wording of a message depends on it
-            return []
+        if not is_list(self.labeled):
+            return choose_labeled(self.candidates(items), self.labeled)
+        bare = [item for item in items if item.mask is None]
+        return choose_labeled(
+            [item for item in items if item.mask is not None], self.labeled, [*bare, *self._found("val")]
+        )
 
     # Loaders.
 
-    def labeled_stream(self, seed: int) -> Stream:
+    def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
         """Weak views of labeled images with ``mask``."""
-        return Stream(self.labeled_items(), self.space, weak_view(self.crop, self.scale), seed, LABELED)
+        return Stream(self.labeled_items(), self.space, weak_view(self.crop, self.scale), seed, tag)
 
     def unlabeled_stream(self, seed: int) -> Stream:
         """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted."""
@@ -197,3 +226,19 @@ class SegmentationData(LightningDataModule, ABC):
         assert self.trainer is not None
         frames = Frames(items, self.space, self.trainer.global_rank, self.trainer.world_size)
         return frame_loader(frames, self.workers)
+
+
+def _note_losses(name: str, own: LabelSpace, taxonomy: Taxonomy) -> None:
+    """Tell which classes a taxonomy loses, and which it cannot fill."""
+    lost = [old for old in own.names if old not in taxonomy.mapping]
+    empty = [new for new in taxonomy.classes if new not in taxonomy.mapping.values()]
+    if lost:
+        _note(f"the taxonomy ignores these classes of {name}: {', '.join(lost)}")
+    if empty:
+        _note(f"the taxonomy gives no class of {name} to: {', '.join(empty)}")
+
+
+@lru_cache
+@rank_zero_only
+def _note(text: str) -> None:
+    print(f"seglab: note: {text}", file=sys.stderr)

@@ -1,10 +1,11 @@
 """Which files make up a data set: items, labeled subsets, and decoding."""
 
 import re
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -13,8 +14,14 @@ from PIL import Image, UnidentifiedImageError
 from seglab.labels import UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 
+try:
+    from kornia_rs.io import decode_image_png_u8 as decode_png
+except ImportError:  # the extra ``fast``; without it OpenCV and Pillow take more than twice as long
+    decode_png = None
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 LISTED_IMAGE = re.compile(r"[^\t]*?\.(?:png|jpe?g)(?!\S)", re.IGNORECASE)  # the first of a line; names may have spaces
+FRACTION = re.compile(r"1/([1-9]\d*)")
 ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")  # Pillow's modes of one integer per pixel
 
 
@@ -24,6 +31,30 @@ class Item(NamedTuple):
     key: str
     image: Path
     mask: Path | None
+
+
+class Reader(Protocol):
+    """Where the pixels of items come from: their files, or a cache of them."""
+
+    def image(self, item: Item) -> np.ndarray:
+        """H W 3 uint8 RGB."""
+
+    def pair(self, item: Item) -> tuple[np.ndarray, np.ndarray]:
+        """Image and class indices H W uint8 of an item with a mask."""
+
+
+class Files(NamedTuple):
+    """Reads the files themselves."""
+
+    space: LabelSpace
+
+    def image(self, item: Item) -> np.ndarray:
+        """As ``read_image``."""
+        return read_image(item.image)
+
+    def pair(self, item: Item) -> tuple[np.ndarray, np.ndarray]:
+        """As ``read_pair``."""
+        return read_pair(item, self.space)
 
 
 def find_images(folder: Path, remedy: str) -> list[Path]:
@@ -56,6 +87,66 @@ def beside(image: Path, folder: Path) -> Path | None:
     return next((mask for mask in masks if mask.is_file()), None)
 
 
+def with_ids(found: Iterable[tuple[str, Path, str]], ids: str) -> list[Item]:
+    """Items of a data set whose masks exist as raw label ids, as train ids, or as both.
+
+    Args:
+        found: key, image, and the path of its mask up to the kind of ids.
+        ids: ``labelIds`` or ``labelTrainIds``.
+
+    Raises:
+        SeglabError: there are masks of the other kind only.
+    """
+    found = list(found)
+    masks = [Path(f"{start}{ids}.png") for _, _, start in found]
+    items = [
+        Item(key, image, mask if mask.is_file() else None) for (key, image, _), mask in zip(found, masks, strict=True)
+    ]
+    (other,) = {"labelIds", "labelTrainIds"} - {ids}
+    others = (Path(f"{start}{other}.png") for _, _, start in found)
+    if not any(item.mask for item in items) and (one := next((path for path in others if path.is_file()), None)):
+        raise SeglabError(f"masks are stored as {other} only, such as {one}: set --data.ids {other}")
+    return items
+
+
+def check_holdout(every: int, least: int = 0) -> None:
+    """
+    Raises:
+        SeglabError: holding out every n-th image would leave nothing to train on.
+    """
+    if every < least or every == 1:
+        raise SeglabError(f"holdout {every} leaves nothing to train on: 5 keeps every fifth image out")
+
+
+def hold_out(items: list[Item], every: int, split: str) -> list[Item]:
+    """One part of a data set without parts: every n-th item with a mask is val and test, the others train."""
+    held_out = [item for item in items if item.mask is not None][::every]
+    if split != "train":
+        return held_out
+    keys = {item.key for item in held_out}
+    return [item for item in items if item.key not in keys]
+
+
+def source_part(items: list[Item], every: int, split: str, name: str) -> list[Item]:
+    """As ``hold_out``, for a data set that is usually the source of an adaptation and then needs no val: ``every`` 0.
+
+    Raises:
+        SeglabError: val or test of a data set that holds nothing out.
+    """
+    if every:
+        return hold_out(items, every, split)
+    if split != "train":
+        raise SeglabError(
+            f"{name} has no {split} part: evaluate on the target of a DomainAdaptation instead, or set its holdout"
+        )
+    return items
+
+
+def is_list(spec: str) -> bool:
+    """Whether ``labeled`` or ``unlabeled`` names a list file, existing or not."""
+    return spec != "all" and not FRACTION.fullmatch(spec)
+
+
 def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] = ()) -> list[Item]:
     """The subset of ``items`` that ``spec`` names.
 
@@ -63,7 +154,7 @@ def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] =
         items: the training items in file order.
         spec: ``all``; ``1/n``: every n-th item in file order, which spreads over video sequences and is nested (the
             1/16 set lies inside the 1/8 set), ceil(N/n) items; or the path of a list file, one ``image mask`` pair,
-            image path or key per line, as the lists of the known repositories have it.
+            image path or key per line, as the lists of the known repositories have it. The mask is not looked at.
         elsewhere: items that cannot be chosen, for the message when a list names one of them.
 
     Raises:
@@ -71,38 +162,61 @@ def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] =
     """
     if spec == "all":
         return list(items)
-    if match := re.fullmatch(r"1/([1-9]\d*)", spec):
+    if match := FRACTION.fullmatch(spec):
         return list(items[:: int(match[1])])
     path = Path(spec).expanduser()
     if not path.is_file():
         raise SeglabError(f"{spec!r} chooses no images: give 'all', a fraction 1/n or the path of a list file")
-    return _read_list(path, items, list(elsewhere))
+    own, chosen = set(items), dict[str, Item]()
+    for line, name, item in _resolve(path, items, elsewhere):
+        if item not in own:
+            where = "has no mask" if item.mask is None else "belongs to another split"
+            raise SeglabError(f"{line}: {name} {where}; the list may only name training images")
+        if item.key in chosen:
+            raise SeglabError(f"{line}: {name} is listed twice")
+        chosen[item.key] = item
+    return list(chosen.values())
 
 
-def _read_list(path: Path, items: Sequence[Item], elsewhere: Sequence[Item]) -> list[Item]:
-    index, foreign = _index(items), _index(elsewhere)
-    chosen: dict[str, Item] = {}
-    for number, line in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), start=1):
-        if not line.strip():
-            continue
-        image = LISTED_IMAGE.match(line)
-        name = (image[0] if image else line.split("\t")[0]).strip()
-        found = _find(name, index)
-        if not found:
-            other = _find(name, foreign)
-            where = "is not in the data set"
-            if other:
-                where = "has no mask" if other[0].mask is None else "belongs to another split"
-            raise SeglabError(f"{path}:{number}: {name} {where}; the list may only name training images")
+def leave_out(items: Sequence[Item], path: Path, elsewhere: Iterable[Item]) -> list[Item]:
+    """The items that a list file does not name; it may name others, of ``elsewhere``.
+
+    Raises:
+        SeglabError: the list is absent or empty, or names an image that is nowhere.
+    """
+    skipped = {item for _, _, item in _resolve(path, items, elsewhere)}
+    return [item for item in items if item not in skipped]
+
+
+def listed(path: Path) -> Iterator[tuple[str, str]]:
+    """``file:number`` and the image that a line names, of every line that is not empty.
+
+    Raises:
+        SeglabError: the list is absent or empty.
+    """
+    if not path.is_file():
+        raise SeglabError(f"{path} does not exist: give the path of a list file, one image or key per line")
+    lines = path.read_text("utf-8-sig", errors="replace").splitlines()
+    if not any(line.strip() for line in lines):
+        raise SeglabError(f"{path} lists no image: write one image or key per line")
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            image = LISTED_IMAGE.match(line)
+            yield f"{path}:{number}", (image[0] if image else line.split("\t")[0]).strip()
+
+
+def _resolve(path: Path, items: Sequence[Item], elsewhere: Iterable[Item]) -> Iterator[tuple[str, str, Item]]:
+    """The item that each line of a list means: one of ``items`` unless its path fits one of ``elsewhere`` better."""
+    own, foreign = _index(items), _index(elsewhere)
+    for line, name in listed(path):
+        fits = next((tail for tail in _tails(name) if tail in own or tail in foreign), None)
+        if fits is None:
+            raise SeglabError(f"{line}: {name} is not in the data set")
+        found = own.get(fits) or foreign[fits]
         if len(found) > 1:
             images = describe([item.image for item in found])
-            raise SeglabError(f"{path}:{number}: {name} may be {images}: write more of its path")
-        if found[0].key in chosen:
-            raise SeglabError(f"{path}:{number}: {name} is listed twice")
-        chosen[found[0].key] = found[0]
-    if not chosen:
-        raise SeglabError(f"{path} lists no image: write one image or key per line")
-    return list(chosen.values())
+            raise SeglabError(f"{line}: {name} may be {images}: write more of its path")
+        yield line, name, found[0]
 
 
 def _index(items: Iterable[Item]) -> dict[str, list[Item]]:
@@ -114,13 +228,11 @@ def _index(items: Iterable[Item]) -> dict[str, list[Item]]:
     return index | {item.key: [item] for item in items}
 
 
-def _find(name: str, index: dict[str, list[Item]]) -> list[Item]:
-    return next((index[tail] for tail in _tails(name) if tail in index), [])
-
-
 def _tails(name: str) -> list[str]:
-    """``a/b/c.png`` -> ``a/b/c.png``, ``b/c.png``, ``c.png``, ``c``: the most specific first."""
+    """``a/b/c.png`` -> ``a/b/c.png``, ``b/c.png``, ``c.png``, ``c``: the most specific first. None leads upwards."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    if ".." in parts:
+        return []
     tails = ["/".join(parts[i:]) for i in range(len(parts))]
     stem, dot, suffix = parts[-1].rpartition(".") if parts else ("", "", "")
     return [*tails, stem] if dot + suffix.lower() in IMAGE_SUFFIXES else tails
@@ -133,6 +245,8 @@ def read_image(path: Path) -> np.ndarray:
         SeglabError: the file is missing, truncated or not an image.
     """
     data = _read(path)
+    if b"eXIf" not in data and (image := _decode_png(data, "rgb", 2)) is not None:
+        return image
     if not _ends_whole(data):
         _load_with_pillow(path, data)  # OpenCV fills the missing part of a truncated file with grey, silently
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -147,7 +261,7 @@ def read_mask(path: Path, space: LabelSpace) -> np.ndarray:
     Raises:
         SeglabError: the file is missing, truncated, not an image, or cannot hold ids (colours, JPEG).
     """
-    ids = _read_ids(path)
+    ids = _read_ids(path, space)
     if ids.dtype == np.uint8:
         return cv2.LUT(ids, space.decode)
     return np.where(ids == ids & 255, space.decode[ids & 255], np.uint8(UNKNOWN))
@@ -177,7 +291,7 @@ def read_pair(item: Item, space: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
 
 def unknown_ids(path: Path, space: LabelSpace) -> list[int]:
     """The ids stored in a mask file that its label space does not know."""
-    return [int(i) for i in np.unique(_read_ids(path)) if not 0 <= i <= 255 or space.decode[i] == UNKNOWN]
+    return [int(i) for i in np.unique(_read_ids(path, space)) if not 0 <= i <= 255 or space.decode[i] == UNKNOWN]
 
 
 def describe(names: Sequence[object], most: int = 5) -> str:
@@ -186,9 +300,13 @@ def describe(names: Sequence[object], most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def _read_ids(path: Path) -> np.ndarray:
+def _read_ids(path: Path, space: LabelSpace) -> np.ndarray:
     """H W integers as the file stores them."""
     data = _read(path)
+    if space.in_red:
+        return _read_red(path, data)
+    if (stored := _decode_png(data, "mono", 0, 3)) is not None:
+        return stored[..., 0]
     image = _load_with_pillow(path, data)
     if image.mode not in ID_MODES or image.format == "JPEG":
         raise SeglabError(
@@ -202,6 +320,21 @@ def _read_ids(path: Path) -> np.ndarray:
     return ids.astype(np.uint8) if ids.dtype == bool else ids
 
 
+def _read_red(path: Path, data: bytes) -> np.ndarray:
+    """H W uint16: the red channel of a 16-bit colour PNG, which Pillow would reduce to 8 bits."""
+    _verify(path, data)
+    depth, colour_type = data[24:26]
+    if data[12:16] != b"IHDR" or (depth, colour_type) != (16, 2):
+        raise SeglabError(
+            f"{path} is no 16-bit colour PNG: the ids belong in the red channel of one, as SYNTHIA distributes it. "
+            "Masks that were converted to one channel are those of a Folder"
+        )
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise SeglabError(f"{path} is damaged: replace it or leave it out")
+    return image[..., 2]  # OpenCV's order is blue, green, red
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -209,17 +342,41 @@ def _read(path: Path) -> bytes:
         raise SeglabError(f"{path} cannot be read ({error.strerror}): restore it or leave it out") from error
 
 
+def _decode_png(data: bytes, mode: str, *colour_types: int) -> np.ndarray | None:
+    """H W C of an 8-bit PNG of these colour types, by a decoder that checks every checksum.
+
+    None if it is not installed, or the file is of another kind or damaged: the slower ones then say what is wrong.
+    """
+    if decode_png is None or data[12:16] != b"IHDR" or len(data) < 33 or data[24] != 8 or data[25] not in colour_types:
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    if width * height > 2000 * len(data):  # deflate packs 1032 bytes into one at most: the header is wrong
+        return None
+    try:
+        return decode_png(data, (height, width), mode)
+    except Exception:  # it raises plain exceptions
+        return None
+
+
 def _ends_whole(data: bytes) -> bool:
     return data.endswith(b"\xff\xd9") or data[-8:-4] == b"IEND"
 
 
-def _load_with_pillow(path: Path, data: bytes) -> Image.Image:
+def _verify(path: Path, data: bytes) -> None:
+    """Checksums of a PNG, which loading it skips."""
     try:
-        Image.open(BytesIO(data)).verify()  # checksums of a PNG, which load() skips
-        image = Image.open(BytesIO(data))
-        image.load()
+        Image.open(BytesIO(data)).verify()
     except UnidentifiedImageError as error:
         raise SeglabError(f"{path} is not an image ({len(data)} bytes): replace it or leave it out") from error
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, ... on broken files
+        raise SeglabError(f"{path} is damaged ({error}): replace it or leave it out") from error
+
+
+def _load_with_pillow(path: Path, data: bytes) -> Image.Image:
+    _verify(path, data)
+    try:
+        image = Image.open(BytesIO(data))
+        image.load()
+    except Exception as error:
         raise SeglabError(f"{path} is damaged ({error}): replace it or leave it out") from error
     return image

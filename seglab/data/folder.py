@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from seglab.data.datamodule import SegmentationData
-from seglab.data.files import Item, describe, is_image
+from seglab.data.files import Item, check_holdout, describe, hold_out, is_image
 from seglab.labels import IGNORE, label_space
 from seglab.types import SeglabError
 
@@ -46,6 +46,7 @@ class Folder(SegmentationData):
         holdout: int = 5,
         **common: Any,
     ) -> None:
+        self.space = label_space(classes, ids, void)
         super().__init__(root, **common)
         images, masks = _pattern(images), _pattern(masks)
         if images == masks:
@@ -54,23 +55,17 @@ class Folder(SegmentationData):
             raise SeglabError(f"images {images!r} and masks {masks!r} need the same wildcards, at least one *")
         if ("{split}" in images) != ("{split}" in masks):
             raise SeglabError(f"images {images!r} and masks {masks!r}: use {{split}} in both or in neither")
-        if holdout < 2:
-            raise SeglabError(f"holdout {holdout} leaves nothing to train on: 5 keeps every fifth image out")
-        self.space = label_space(classes, ids, void)
+        check_holdout(holdout, least=2)
         self.images, self.masks, self.holdout = images, masks, holdout
         self.layout = f"{images} with masks {masks}"
 
-    def items(self, split: str) -> list[Item]:
+    def find(self, split: str) -> list[Item]:
         if "{split}" in self.images:
             return self._paired(self.images.replace("{split}", split), self.masks.replace("{split}", split))
-        items = self._paired(self.images, self.masks)
-        held_out = [item for item in items if item.mask is not None][:: self.holdout]
-        if split != "train" and not held_out:
+        part = hold_out(self._paired(self.images, self.masks), self.holdout, split)
+        if split != "train" and not part:
             raise SeglabError(f"no mask matches {self.root / self.masks}: check --data.masks {self.masks!r}")
-        if split != "train":
-            return held_out
-        keys = {item.key for item in held_out}
-        return [item for item in items if item.key not in keys]
+        return part
 
     def candidates(self, items: list[Item]) -> list[Item]:
         return [item for item in items if item.mask is not None]
