@@ -10,7 +10,17 @@ import pytest
 from layouts import save
 from PIL import Image
 
-from seglab.data.files import Item, beside, choose_labeled, find_images, read_image, read_mask, read_pair, unknown_ids
+from seglab.data.files import (
+    Item,
+    beside,
+    choose_labeled,
+    find_images,
+    read_ids,
+    read_image,
+    read_mask,
+    read_pair,
+    unknown_ids,
+)
 from seglab.labels import CAMVID, CITYSCAPES, IGNORE, UNKNOWN, LabelSpace, label_space
 from seglab.types import SeglabError
 
@@ -215,7 +225,7 @@ def test_ids_above_255_are_unknown_even_where_254_is_known(tmp_path: Path) -> No
     Image.fromarray(np.array([[0, 254, 255, 256, 1000, 65535]], np.uint16)).save(tmp_path / "m.png")
     decoded = read_mask(tmp_path / "m.png", space)
     assert decoded.tolist() == [[0, IGNORE, IGNORE, UNKNOWN, UNKNOWN, UNKNOWN]]
-    assert unknown_ids(tmp_path / "m.png", space) == [256, 1000, 65535]
+    assert unknown_ids(read_ids(tmp_path / "m.png", space), space) == [256, 1000, 65535]
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("RGBA", "png"), ("LA", "png"), ("L", "jpg")])
