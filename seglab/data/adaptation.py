@@ -45,6 +45,7 @@ class DomainAdaptation(SegmentationData):
                 f"labeled images of source and target share a batch, but their crops are {source.crop} and "
                 f"{target.crop}: choose one"
             )
+        self.space, self.layout = target.space, target.layout
         super().__init__(
             root=str(target.root),
             labeled_batch=source.labeled_batch,
@@ -54,7 +55,6 @@ class DomainAdaptation(SegmentationData):
         )
         self.source, self.target = source, target
         self.target_labeled_batch = target_labeled_batch
-        self.space, self.layout = target.space, target.layout
 
     def find(self, split: str) -> list[Item]:
         return self.target.items(split)

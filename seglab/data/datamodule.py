@@ -69,9 +69,10 @@ class SegmentationData(LightningDataModule, ABC):
         self.skip = Path(skip).expanduser() if skip else None
         self.predict_images: Path | None = None
         self.exporting = False  # predictions are written: evaluation images may lack masks
+        self.own_space = self.space  # as the files store it, before any taxonomy
         if taxonomy.classes:
-            own, self.space = self.space, self.space.converted(taxonomy)
-            _note_losses(type(self).__name__, own, taxonomy)
+            self.space = self.space.converted(taxonomy)
+            _note_losses(type(self).__name__, self.own_space, taxonomy)
 
     # What a data set is: the only part that its class writes.
 
