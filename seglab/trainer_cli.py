@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -370,6 +371,25 @@ class _Loader(SeglabCLI):
         pass
 
 
+class _Parse(_Loader):
+    """Reads a config and builds nothing."""
+
+    def before_instantiate_classes(self) -> None:
+        pass
+
+    def instantiate_classes(self) -> None:
+        pass
+
+
+def check(args: list[str]) -> None:
+    """Parse a command line of ``fit`` as it would be when it ran.
+
+    Raises:
+        SeglabError: a file, key or value in it is wrong.
+    """
+    _Parse(_expand_run(args))
+
+
 def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
     """The method of a run with the weights of a checkpoint, in evaluation mode.
 
@@ -390,7 +410,15 @@ def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
 
 
 def _expand_run(args: list[str]) -> list[str]:
-    """``fit RUN_DIR ...`` -> the run's own config, directory and checkpoint, then the flags."""
+    """``fit RUN_DIR ...`` -> the run's own config, directory and checkpoint, then the flags.
+
+    ``--config.NAME=FILE`` is ``-c FILE`` before all flags: in a sweep, where every parameter has a name of its own and
+    flags must win over files, whatever their order.
+    """
+    named = [arg for arg in args if re.match(r"--config\.\w+=", arg)]
+    if named:
+        files = [word for arg in named for word in ("-c", arg.partition("=")[2])]
+        return [args[0], *files, *(arg for arg in args[1:] if arg not in named)]
     if len(args) < 2 or args[1].startswith("-"):
         return args
     command, folder, *flags = args

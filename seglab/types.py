@@ -12,6 +12,7 @@ class Sample(TypedDict):
     valid: Tensor  # B H W bool; False on padding
     key: list[str]  # B file ids, for messages
     mask: NotRequired[Tensor]  # B H W int64 class index or 255 (ignore); labeled stream only
+    pseudo: NotRequired[Tensor]  # B H W int64 class index or 255 (none): an earlier run's labels; unlabeled only
 
 
 class Batch(TypedDict):

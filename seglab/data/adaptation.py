@@ -1,9 +1,13 @@
 """Domain adaptation: labels of one data set, images and perhaps a few labels of another."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from seglab.data.datamodule import LABELED, SegmentationData
-from seglab.data.files import Item
+from seglab.data.files import Item, Reader
+from seglab.data.sampling import Pick
+from seglab.data.statistics import ClassStatistics
 from seglab.data.streams import Stream
 from seglab.types import SeglabError
 
@@ -17,14 +21,15 @@ class DomainAdaptation(SegmentationData):
     them, and its ``unlabeled`` the unlabeled images, which are the rest unless it says otherwise.
 
     Args:
-        source: its labeled images, crop, scale and ``labeled_batch`` are used.
-        target: its unlabeled training images, crop, scale, ``unlabeled_batch``, workers and evaluation parts are used;
-            with ``target_labeled_batch`` its labeled images too.
+        source: its labeled images, crop, scale, ``rare_classes``, ``category_cap`` and ``labeled_batch`` are used.
+        target: its unlabeled training images, crop, scale, ``pseudo_labels``, ``unlabeled_batch``, workers and
+            evaluation parts are used; with ``target_labeled_batch`` its labeled images too.
         target_labeled_batch: so many of the ``labeled_batch`` images of a step are labeled images of the target.
         seed: set by the run's seed.
 
     Raises:
-        SeglabError: the two name their classes differently, or a step cannot hold that many labeled target images.
+        SeglabError: the two name their classes differently, a step cannot hold that many labeled target images, the
+            target asks for a law of labeled crops, or the source for pseudo-labels.
     """
 
     def __init__(
@@ -45,12 +50,16 @@ class DomainAdaptation(SegmentationData):
                 f"labeled images of source and target share a batch, but their crops are {source.crop} and "
                 f"{target.crop}: choose one"
             )
-        self.space, self.layout = target.space, target.layout
+        if target.rare_classes or target.category_cap < 1:
+            raise SeglabError("rare_classes and category_cap choose labeled crops: give them to the source")
+        if source.pseudo_labels:
+            raise SeglabError("pseudo_labels are of unlabeled images: give them to the target")
         super().__init__(
             root=str(target.root),
             labeled_batch=source.labeled_batch,
             unlabeled_batch=target.unlabeled_batch,
             workers=target.workers,
+            rare_classes=source.rare_classes,
             seed=seed,
         )
         self.source, self.target = source, target
@@ -64,6 +73,12 @@ class DomainAdaptation(SegmentationData):
 
     def unlabeled_items(self) -> list[Item]:
         return self.target.unlabeled_items()
+
+    def class_statistics(self) -> ClassStatistics:
+        return self.source.class_statistics()
+
+    def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:
+        return self.target.reader(items, evaluation)
 
     def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
         source = self.source.labeled_stream(seed, tag)
@@ -89,11 +104,11 @@ class SharedStream(Stream):
     def __init__(self, source: Stream, target: Stream, batch: int, share: int) -> None:
         self.source, self.target = source, target
         self.batch, self.share = batch, share
-        self.items = [*source.items, *target.items]
+        self.order = self._pick
 
-    def item(self, position: int) -> Item:
+    def _pick(self, position: int) -> Pick:
         stream, position = self._at(position)
-        return stream.item(position)
+        return stream.order(position)
 
     def __getitem__(self, position: int) -> dict[str, Tensor | str]:
         stream, position = self._at(position)

@@ -2,10 +2,8 @@
 
 import glob
 import hashlib
-import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -14,22 +12,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from seglab.data.adaptation import DomainAdaptation
 from seglab.data.datamodule import SegmentationData
-from seglab.data.files import (
-    Item,
-    describe,
-    orientation,
-    png_depth,
-    read_ids,
-    read_image,
-    unknown_ids,
-    wrong_ids,
-    wrong_size,
-)
+from seglab.data.files import Item, check_size, describe, orientation, png_depth, read_ids, read_image, wrong_ids
+from seglab.data.parallel import parallel_map
 from seglab.data.plausible import misread
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
@@ -78,10 +65,9 @@ def check_data(data: SegmentationData, workers: int = 0) -> Report:
 
     Args:
         data: what to check.
-        workers: threads that decode; 0: one per core.
+        workers: threads that decode; 0: as the cores allow.
     """
     report = Report()
-    workers = workers or os.cpu_count() or 1
     for prefix, side, splits in sides(data):
         _check_splits(side, splits, prefix, workers, report)
     _check_overlap(report)
@@ -138,7 +124,8 @@ def _check_masks_exist(part: Part, split: str, report: Report) -> None:
 
 def _open_all(part: Part, workers: int, report: Report) -> None:
     oriented, deep = [], []
-    for item, found in zip(part.items, _inspect_all(part, workers), strict=True):
+    opened = parallel_map(lambda item: _inspect(item, part.space), part.items, part.name, workers)
+    for item, found in zip(part.items, opened, strict=True):
         report.problems += [f"{part.name}: {problem}" for problem in found.problems]
         if found.problems:
             part.bad.add(item)
@@ -163,39 +150,29 @@ def _open_all(part: Part, workers: int, report: Report) -> None:
         )
 
 
-def _inspect_all(part: Part, workers: int) -> Iterator[Found]:
-    console = Console(stderr=True)
-    with ThreadPoolExecutor(workers) as pool:
-        found = pool.map(lambda item: _inspect(item, part.space), part.items)
-        yield from track(
-            found, part.name, len(part.items), console=console, transient=True, disable=not console.is_terminal
-        )
-
-
 def _inspect(item: Item, space: LabelSpace) -> Found:
-    problems, image, ids = [], None, None
+    problems, image, ids, stored = [], None, None, None
     try:
         image = read_image(item.image)
     except SeglabError as error:
         problems.append(str(error))
-    try:
-        ids = None if item.mask is None else read_ids(item.mask, space)
-    except SeglabError as error:
-        problems.append(str(error))
-    if image is not None and ids is not None and (problem := wrong_size(item, image.shape, ids.shape)):
-        problems.append(problem)
-    stored = None
-    if ids is not None:
-        stored = _count(ids)
-        if stored.sum() < ids.size or stored[space.decode == UNKNOWN].any():
-            problems.append(wrong_ids(item, unknown_ids(ids, space), space))
+    if item.mask:
+        try:
+            ids = read_ids(item.mask, space)
+            stored = _count(ids)
+            if stored.sum() < ids.size or stored[space.decode == UNKNOWN].any():
+                problems.append(wrong_ids(item.mask, ids, space))
+            if image is not None:
+                check_size(item.mask, ids, item.image, image)
+        except SeglabError as error:
+            problems.append(str(error))
     if image is None:
         return Found(problems)
     with item.image.open("rb") as file:
         deep = png_depth(file.read(26)) == 16
     digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
-    turned = orientation(item.image) != 1
-    return Found(problems, image.shape[1::-1], digest, None if problems else stored, turned, deep)
+    oriented = orientation(item.image) != 1
+    return Found(problems, image.shape[1::-1], digest, None if problems else stored, oriented, deep)
 
 
 def _count(ids: np.ndarray) -> np.ndarray:

@@ -4,16 +4,22 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import albumentations as A
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import CombinedLoader, rank_zero_only
 from torch.utils.data import DataLoader
 
-from seglab.data.files import Item, choose_labeled, describe, find_images, is_list, leave_out
+from seglab.data.cache import Cache
+from seglab.data.files import Files, Item, Reader, choose_labeled, describe, find_images, is_list, leave_out
 from seglab.data.geometry import weak_view
-from seglab.data.streams import Frames, Positions, Stream, frame_loader, stream_loader
+from seglab.data.pseudo_labels import pseudo_label_files
+from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
+from seglab.data.statistics import ClassStatistics, class_statistics
+from seglab.data.streams import Frames, Masks, Positions, Stream, Truth, frame_loader, stream_loader
 from seglab.labels import LabelSpace, Taxonomy
 from seglab.types import SeglabError
 
@@ -34,6 +40,15 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled_batch: unlabeled images per step, over all ranks.
         workers: loader processes per stream.
         hidden_masks: decode ground truth of unlabeled images where it exists, for pseudo-label quality curves only.
+        rare_classes: prefer labeled images and crops that show rare classes; off by default.
+        category_cap: labeled crops are drawn again, up to 10 times, until they show two classes or more and each has
+            less than this share of the labeled pixels; 0.75 in mmsegmentation's recipes, 1 for none. Unlabeled crops
+            stay as they are (the official code of DAFormer caps them too, by labels that it should not have).
+        pseudo_labels: folder that ``seglab pseudo-label`` wrote; unlabeled samples then have ``pseudo``.
+        statistics: folder for the class counts of data sets.
+        cache: folder that ``seglab data cache`` wrote for this data set; empty: the files are decoded whenever they
+            are seen. ``scale`` stays relative to the files, whatever the scale of the cache. Evaluation reads the cache
+            where it is as large as the files, and the files where it is not.
         taxonomy: other classes than the data set's own; in YAML usually the path of a file of experiments/taxonomy.
         skip: list file of images to leave out of every part, such as those whose label has another size.
         seed: set by the run's seed.
@@ -56,23 +71,35 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled_batch: int = 4,
         workers: int = 2,
         hidden_masks: bool = True,
+        rare_classes: RareClasses | None = None,
+        category_cap: float = 1.0,
+        pseudo_labels: str = "",
+        statistics: str = "runs/statistics",
+        cache: str = "",
         taxonomy: Taxonomy = Taxonomy(),
         skip: str = "",
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 < category_cap <= 1:
+            raise SeglabError(f"category_cap {category_cap} is a share of pixels: above 0, 1 for none")
+        if rare_classes:  # not on its own construction: the config parser would bury the message
+            rare_classes.check()
         self.root = Path(root).expanduser()
         self.labeled, self.unlabeled = labeled, unlabeled
         self.crop, self.scale = crop, scale
         self.labeled_batch, self.unlabeled_batch = labeled_batch, unlabeled_batch
         self.workers, self.hidden_masks, self.seed = workers, hidden_masks, seed
+        self.rare_classes, self.category_cap = rare_classes, category_cap
+        self.pseudo_labels, self.statistics = pseudo_labels, Path(statistics).expanduser()
+        self._counted: ClassStatistics | None = None
         self.skip = Path(skip).expanduser() if skip else None
+        self.cache = Path(cache).expanduser() if cache else None
         self.predict_images: Path | None = None
         self.exporting = False  # predictions are written: evaluation images may lack masks
-        self.own_space = self.space  # as the files store it, before any taxonomy
         if taxonomy.classes:
-            self.space = self.space.converted(taxonomy)
-            _note_losses(type(self).__name__, self.own_space, taxonomy)
+            self._own, self.space = self.space, self.space.converted(taxonomy)
+            _note_losses(type(self).__name__, self._own, taxonomy)
 
     # What a data set is: the only part that its class writes.
 
@@ -115,6 +142,11 @@ class SegmentationData(LightningDataModule, ABC):
     @property
     def subsets(self) -> dict[str, list[int]]:
         return {name: list(indices) for name, indices in self.space.subsets.items()}
+
+    @property
+    def own_space(self) -> LabelSpace:
+        """The label space before any taxonomy."""
+        return getattr(self, "_own", self.space)
 
     # The two training sets.
 
@@ -166,13 +198,70 @@ class SegmentationData(LightningDataModule, ABC):
 
     def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
         """Weak views of labeled images with ``mask``."""
-        return Stream(self.labeled_items(), self.space, weak_view(self.crop, self.scale), seed, tag)
+        items = self.labeled_items()
+        rules = (Balanced(self.category_cap),) if self.category_cap < 1 else ()
+        order: Order = Shuffled(items, seed, tag, rules)
+        if self.rare_classes:
+            order = RareFirst(items, self.class_statistics(), self.rare_classes, seed, tag, rules)
+        reader = self.reader(items)
+        return Stream(order, reader, {"mask": Truth(reader)}, self._view(reader), seed, tag)
 
     def unlabeled_stream(self, seed: int) -> Stream:
-        """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted."""
+        """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted, and ``pseudo``.
+
+        Raises:
+            SeglabError: an image has no pseudo-label, or they are of other classes.
+        """
         items = self.unlabeled_items()
-        mask = "hidden" if self.hidden_masks and any(item.mask for item in items) else None
-        return Stream(items, self.space, weak_view(self.crop, self.scale), seed, UNLABELED, mask)
+        reader = self.reader(items)
+        masks: dict[str, Masks] = {}
+        if self.hidden_masks and any(item.mask for item in items):
+            masks["hidden"] = Truth(reader)
+        if self.pseudo_labels:
+            files = pseudo_label_files(Path(self.pseudo_labels).expanduser(), self.space, items)
+            masks["pseudo"] = replace(files, scale=reader.scale)
+        return Stream(Shuffled(items, seed, UNLABELED), reader, masks, self._view(reader), seed, UNLABELED)
+
+    def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:
+        """Where the pixels of items come from; whole images for evaluation never come from a downscaled cache.
+
+        Raises:
+            SeglabError: the cache is absent, damaged, of other classes, lacks an item or is older than one.
+        """
+        if self.cache is None:
+            return Files(self.space)
+        cache = Cache(self.cache, self.root, self.space)
+        if evaluation and cache.scale != 1:
+            return Files(self.space)
+        cache.check(items)
+        return cache
+
+    def _view(self, reader: Reader) -> A.Compose:
+        lowest, highest = self.scale
+        if highest > reader.scale < 1:
+            _note(
+                f"{self.cache} holds images at scale {reader.scale}: crops at scales up to {highest} are enlarged from "
+                "it, and less sharp than from the files"
+            )
+        return weak_view(self.crop, (lowest / reader.scale, highest / reader.scale))
+
+    def class_statistics(self) -> ClassStatistics:
+        """Pixels of each class in the labeled training images; counted on first use, then read from a file.
+
+        Raises:
+            SeglabError: a mask cannot be read.
+        """
+        if self._counted is None:
+            name = type(self).__name__
+            self._counted = class_statistics(self.labeled_items(), self.space, self.root, self.statistics, name)
+        return self._counted
+
+    def prepare_data(self) -> None:
+        # Lightning calls this on one rank per node, however long it takes; the other ranks then find the file.
+        assert self.trainer is not None
+        wanted = self.rare_classes or getattr(self.trainer.lightning_module, "needs_statistics", False)
+        if self.trainer.training and wanted:
+            self.class_statistics()
 
     def train_dataloader(self) -> CombinedLoader:
         assert self.trainer is not None
@@ -225,7 +314,8 @@ class SegmentationData(LightningDataModule, ABC):
 
     def _frames(self, items: list[Item]) -> DataLoader:
         assert self.trainer is not None
-        frames = Frames(items, self.space, self.trainer.global_rank, self.trainer.world_size)
+        reader = self.reader(items, evaluation=True) if self.predict_images is None else Files(self.space)
+        frames = Frames(items, reader, self.trainer.global_rank, self.trainer.world_size)
         return frame_loader(frames, self.workers)
 
 

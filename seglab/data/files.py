@@ -37,25 +37,31 @@ class Item(NamedTuple):
 class Reader(Protocol):
     """Where the pixels of items come from: their files, or a cache of them."""
 
+    @property
+    def scale(self) -> float:
+        """Of the arrays, relative to the files."""
+
     def image(self, item: Item) -> np.ndarray:
         """H W 3 uint8 RGB."""
 
-    def pair(self, item: Item) -> tuple[np.ndarray, np.ndarray]:
-        """Image and class indices H W uint8 of an item with a mask."""
+    def labels(self, item: Item) -> np.ndarray:
+        """H W uint8 class indices of an item with a mask."""
 
 
 class Files(NamedTuple):
     """Reads the files themselves."""
 
     space: LabelSpace
+    scale: float = 1.0
 
     def image(self, item: Item) -> np.ndarray:
         """As ``read_image``."""
         return read_image(item.image)
 
-    def pair(self, item: Item) -> tuple[np.ndarray, np.ndarray]:
-        """As ``read_pair``."""
-        return read_pair(item, self.space)
+    def labels(self, item: Item) -> np.ndarray:
+        """As ``read_labels``."""
+        assert item.mask is not None
+        return read_labels(item.mask, self.space)
 
 
 def find_images(folder: Path, remedy: str) -> list[Path]:
@@ -291,29 +297,44 @@ def read_pair(item: Item, space: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
             space.
     """
     assert item.mask is not None
-    image, mask = read_image(item.image), read_mask(item.mask, space)
-    if problem := wrong_size(item, image.shape, mask.shape):
-        raise SeglabError(problem)
-    if (mask == UNKNOWN).any():
-        raise SeglabError(wrong_ids(item, unknown_ids(read_ids(item.mask, space), space), space))
+    image, mask = read_image(item.image), read_labels(item.mask, space)
+    check_size(item.mask, mask, item.image, image)
     return image, mask
 
 
-def wrong_size(item: Item, image: tuple[int, ...], mask: tuple[int, ...]) -> str | None:
-    """What is wrong with the shapes H W ... of an image and its mask, or None."""
-    if image[:2] == mask[:2]:
-        return None
-    sizes = f"{item.mask} is {mask[1]}x{mask[0]} but its image {item.image} is {image[1]}x{image[0]}"
-    if image[:2] == (mask[1], mask[0]) and orientation(item.image) > 4:
-        return (
-            f"{sizes} as its EXIF orientation turns it: turn the mask alike, or remove the orientation from the image"
+def read_labels(path: Path, space: LabelSpace) -> np.ndarray:
+    """As ``read_mask``, H W uint8.
+
+    Raises:
+        SeglabError: as ``read_mask``; or the mask has ids outside the label space.
+    """
+    mask = read_mask(path, space)
+    if (mask == UNKNOWN).any():
+        raise SeglabError(wrong_ids(path, read_ids(path, space), space))
+    return mask
+
+
+def wrong_ids(path: Path, ids: np.ndarray, space: LabelSpace) -> str:
+    """The message about a mask that stores ids H W which its label space does not know."""
+    unknown = unknown_ids(ids, space)
+    return f"{path} has ids {unknown} outside the label space: {hint_for_ids(unknown, space)}"
+
+
+def check_size(path: Path, mask: np.ndarray, image_path: Path, image: np.ndarray) -> None:
+    """Raise ``SeglabError`` if a mask and its image differ in size."""
+    if image.shape[:2] != mask.shape:
+        turned = image.shape[:2] == mask.shape[::-1] and orientation(image_path) > 4
+        remedy = "turn the mask alike, or remove the orientation from the image"
+        raise SeglabError(
+            f"{path} is {mask.shape[1]}x{mask.shape[0]} but its image {image_path} is "
+            f"{image.shape[1]}x{image.shape[0]}"
+            + (f" as its EXIF orientation turns it: {remedy}" if turned else ": they must be the same size")
         )
-    return f"{sizes}: they must be the same size"
 
 
-def wrong_ids(item: Item, unknown: Sequence[int], space: LabelSpace) -> str:
-    """The message about a mask with ids that its label space does not know."""
-    return f"{item.mask} has ids {list(unknown)} outside the label space: {hint_for_ids(unknown, space)}"
+def scaled_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Height and width, at least one pixel each, of an image that is resized by ``scale``."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def orientation(path: Path) -> int:

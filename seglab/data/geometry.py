@@ -1,6 +1,8 @@
 """The weak view: scale, crop and flip in one cut. Crop first, resize after: no pixel is resized to be thrown away."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
 
 import albumentations as A
 import cv2
@@ -9,12 +11,34 @@ import numpy as np
 from seglab.labels import IGNORE
 from seglab.types import SeglabError
 
+Window = dict[str, Any]  # parameters of a cut: top, left, window = (height, width)
+
+
+class CropRule(Protocol):
+    """What a crop should look like, judged by its mask H W of class indices alone."""
+
+    @property
+    def attempts(self) -> int:
+        """Crops that may fail before one more is taken unseen."""
+        ...
+
+    def __call__(self, mask: np.ndarray) -> bool: ...
+
 
 class ScaledCrop(A.DualTransform):
     """Random scale, then a random crop of fixed size, as one crop of size / scale resized to the size.
 
     Equal in law to resizing the whole image by a factor drawn uniformly from ``scale`` and cropping, with padding at
-    the right and bottom (image 0, mask 255) where the scaled image is smaller than the crop.
+    the right and bottom (image 0, mask 255) where the scaled image is smaller than the crop: offsets are uniform from
+    border to border in both, only their grid differs (whole pixels of the original here, of the scaled image there).
+    So a fixed resize before the crop is a scale with both ends equal: [0.5, 0.5] is Cityscapes at 1024x512;
+    [0.6688, 0.6688] is what mmsegmentation, which keeps the aspect ratio, makes of GTA5 at "1280x720" (1280x704). The
+    window is a whole number of pixels, which changes the scale by less than 0.5 / (size / scale), 0.1 % at 512. Images
+    that are scaled down are averaged (INTER_AREA), where most papers' code interpolates and aliases.
+
+    Rules are given with the call, as ``rules``: crops are drawn again until ``mask`` obeys. The law is that of mmseg
+    and DAFormer: ``attempts`` crops are tested and, when none obeys, one more is taken as it comes; a later rule draws
+    crops through the earlier ones. Only the mask is cut for a test.
 
     Args:
         size: crop height and width in pixels.
@@ -30,13 +54,25 @@ class ScaledCrop(A.DualTransform):
         self.size = size
         self.scale = scale
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        height, width = params["shape"][:2]
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> Window:
+        draw = partial(self._draw, *params["shape"][:2])
+        for rule in data.get("rules", ()):
+            draw = partial(self._redraw, draw, rule, data["mask"])
+        return draw()
+
+    def _draw(self, height: int, width: int) -> Window:
         factor = self.py_random.uniform(*self.scale)
         window = max(1, round(self.size[0] / factor)), max(1, round(self.size[1] / factor))
         top = self.py_random.randint(0, max(0, height - window[0]))
         left = self.py_random.randint(0, max(0, width - window[1]))
         return {"top": top, "left": left, "window": window}
+
+    def _redraw(self, draw: Callable[[], Window], rule: CropRule, mask: np.ndarray) -> Window:
+        for _ in range(rule.attempts):
+            window = draw()
+            if rule(self.apply_to_mask(mask, **window)):
+                return window
+        return draw()
 
     def apply(self, img: np.ndarray, top: int, left: int, window: tuple[int, int], **_: Any) -> np.ndarray:
         shrink = window[0] > self.size[0]
@@ -61,6 +97,8 @@ class ScaledCrop(A.DualTransform):
 def weak_view(size: tuple[int, int], scale: tuple[float, float]) -> A.Compose:
     """The geometric view every stream shares: ``ScaledCrop`` and a horizontal flip with probability 0.5.
 
-    Targets: ``image`` H W 3, ``mask`` H W (optional) and ``valid`` H W, whose padding becomes 255 like a mask's.
+    Targets: ``image`` H W 3, any of the masks ``mask``, ``hidden`` and ``pseudo`` H W, and ``valid`` H W, whose padding
+    becomes 255 like a mask's; ``rules`` are those of ``ScaledCrop``.
     """
-    return A.Compose([ScaledCrop(size, scale), A.HorizontalFlip(p=0.5)], additional_targets={"valid": "mask"})
+    masks = dict.fromkeys(("valid", "hidden", "pseudo"), "mask")
+    return A.Compose([ScaledCrop(size, scale), A.HorizontalFlip(p=0.5)], additional_targets=masks)

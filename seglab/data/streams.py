@@ -4,7 +4,9 @@ So the data that a run sees depends neither on the number of workers nor on the 
 starts at position ``steps x batch`` without stored state.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import albumentations as A
 import cv2
@@ -13,65 +15,81 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from seglab.data.files import Item, read_image, read_pair
-from seglab.labels import LabelSpace
+from seglab.data.files import Item, Reader, check_size, read_labels, scaled_size
+from seglab.data.sampling import Order
+from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
+
+Masks = Callable[[Item, np.ndarray], np.ndarray]  # an item and its image H W 3 -> class indices H W
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The masks of the data set; an image without one, collated with others, has everything ignored."""
+
+    reader: Reader
+
+    def __call__(self, item: Item, image: np.ndarray) -> np.ndarray:
+        """Class indices H W uint8."""
+        if item.mask is None:
+            return np.full(image.shape[:2], IGNORE, np.uint8)
+        mask = self.reader.labels(item)
+        check_size(item.mask, mask, item.image, image)
+        return mask
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """Other masks, in files of the size of the images' files."""
+
+    path: Callable[[Item], Path]
+    space: LabelSpace
+    scale: float = 1.0  # of the images that the masks go with
+
+    def __call__(self, item: Item, image: np.ndarray) -> np.ndarray:
+        """Class indices H W uint8, resized (nearest) where the image is."""
+        path = self.path(item)
+        mask = read_labels(path, self.space)
+        if self.scale != 1 and scaled_size(mask.shape, self.scale) == image.shape[:2]:
+            return cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        check_size(path, mask, item.image, image)
+        return mask
 
 
 class Stream(Dataset[dict[str, Tensor | str]]):
-    """Samples by position: pass i // n, a permutation seeded by (seed, pass), a crop seeded by (seed, i).
+    """Samples by position: an order picks the image, a view seeded by (seed, tag, position) cuts it.
 
     Args:
-        items: the images it draws from.
-        space: the label space that decodes their masks.
-        view: geometry with targets ``image``, ``valid`` and ``mask`` (``geometry.weak_view``).
+        order: picks an image and the rules of its crop for a position (``sampling.Shuffled``, ``RareFirst``).
+        reader: gives the pixels of images.
+        masks: name in the sample -> masks: ``mask`` (labeled stream), ``hidden`` (ground truth of unlabeled images
+            that only pseudo-label quality curves read), ``pseudo`` (pseudo-labels of an earlier run).
+        view: geometry of the image, of ``valid`` and of the masks (``geometry.weak_view``).
         seed: of the run.
         tag: tells streams of one run apart, so that they are not in step.
-        mask: under which name a sample carries the mask: ``mask`` (labeled stream), ``hidden`` (ground truth of
-            unlabeled images that only pseudo-label quality curves read), or None to leave mask files alone.
     """
 
     def __init__(
-        self,
-        items: Sequence[Item],
-        space: LabelSpace,
-        view: A.Compose,
-        seed: int,
-        tag: int,
-        mask: str | None = "mask",
+        self, order: Order, reader: Reader, masks: Mapping[str, Masks], view: A.Compose, seed: int, tag: int
     ) -> None:
-        if not items:
-            raise SeglabError("a stream needs at least one image: the labeled or unlabeled set is empty")
-        self.items, self.space, self.view = items, space, view
-        self.seed, self.tag, self.mask = seed, tag, mask
-        self._order: tuple[int, np.ndarray] | None = None
-
-    def item(self, position: int) -> Item:
-        lap, offset = divmod(position, len(self.items))
-        if self._order is None or self._order[0] != lap:
-            self._order = lap, np.random.default_rng([self.seed, self.tag, lap]).permutation(len(self.items))
-        return self.items[self._order[1][offset]]
+        self.order, self.reader, self.masks, self.view = order, reader, masks, view
+        self.seed, self.tag = seed, tag
 
     def __getitem__(self, position: int) -> dict[str, Tensor | str]:
-        item = self.item(position)
-        if self.mask is None or item.mask is None:
-            arrays = {"image": read_image(item.image)}
-        else:
-            image, mask = read_pair(item, self.space)
-            arrays = {"image": image, "mask": mask}
-        arrays["valid"] = np.zeros(arrays["image"].shape[:2], np.uint8)
+        item, rules = self.order(position)
+        image = self.reader.image(item)
+        arrays = {"image": image, "valid": np.zeros(image.shape[:2], np.uint8)}
+        arrays |= {name: masks(item, image) for name, masks in self.masks.items()}
         self.view.set_random_seed(int(np.random.SeedSequence([self.seed, self.tag, position]).generate_state(1)[0]))
-        arrays = self.view(**arrays)
+        arrays = self.view(**arrays, rules=rules)
 
         sample: dict[str, Tensor | str] = {
             "image": torch.from_numpy(np.ascontiguousarray(arrays["image"].transpose(2, 0, 1))),  # 3 H W uint8
             "valid": torch.from_numpy(arrays["valid"] == 0),  # H W bool
             "key": item.key,
         }
-        if self.mask is not None:
-            # an unlabeled image without ground truth still needs one to be collated: everything ignored
-            mask = arrays.get("mask", np.full(arrays["image"].shape[:2], 255, np.uint8))
-            sample[self.mask] = torch.from_numpy(np.ascontiguousarray(mask))  # H W uint8
+        for name in self.masks:
+            sample[name] = torch.from_numpy(np.ascontiguousarray(arrays[name]))  # H W uint8
         return sample
 
 
@@ -106,21 +124,18 @@ class Positions(Sampler[list[int]]):
 class Frames(Dataset[dict[str, Tensor | str]]):
     """Whole images in file order, for evaluation; every ``world``-th from ``rank`` on, so that none counts twice."""
 
-    def __init__(self, items: Sequence[Item], space: LabelSpace, rank: int = 0, world: int = 1) -> None:
-        self.items, self.space = list(items)[rank::world], space
+    def __init__(self, items: Sequence[Item], reader: Reader, rank: int = 0, world: int = 1) -> None:
+        self.items, self.reader = list(items)[rank::world], reader
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
         item = self.items[index]
-        if item.mask is None:
-            image, mask = read_image(item.image), None
-        else:
-            image, mask = read_pair(item, self.space)
+        image = self.reader.image(item)
         sample: dict[str, Tensor | str] = {"image": torch.from_numpy(image).permute(2, 0, 1), "key": item.key}
-        if mask is not None:
-            sample["mask"] = torch.from_numpy(mask)
+        if item.mask is not None:
+            sample["mask"] = torch.from_numpy(Truth(self.reader)(item, image))
         return sample
 
 

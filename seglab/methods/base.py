@@ -11,6 +11,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from seglab.data import SegmentationData
+from seglab.data.statistics import ClassStatistics
 from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
 from seglab.methods.optim import OptimizerFactory, Schedule, Separate, build_optimizer, follow_config
 from seglab.networks import Network, NetworkFactory
@@ -58,6 +60,8 @@ class Method(LightningModule, ABC):
 
     streams: tuple[str, ...] = ("labeled", "unlabeled")  # what the method reads
     needs_pretrained: ClassVar[bool] = False  # a resumed run too needs the published weights: a frozen copy has them
+
+    needs_statistics: ClassVar[bool] = False  # the data module counts the labeled classes before training starts
 
     student: Network
     teacher: Teacher
@@ -118,6 +122,15 @@ class Method(LightningModule, ABC):
         if self._hidden is not None:
             self.pseudo_quality.update(label, selected, self._hidden)
 
+    @property
+    def class_statistics(self) -> ClassStatistics:
+        """Pixels of each class in the labeled images, the same on all ranks; from ``on_fit_start`` on.
+
+        A class that reads them sets ``needs_statistics``. They are a function of the files, so what is derived from
+        them in ``on_fit_start`` needs no place in the checkpoint.
+        """
+        return cast(SegmentationData, self.trainer.datamodule).class_statistics()  # type: ignore[attr-defined]
+
     # Networks.
 
     def configure_model(self) -> None:
@@ -163,8 +176,7 @@ class Method(LightningModule, ABC):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         for sample in batch.values() if self.trainer.training else [batch]:
             sample["image"] = sample["image"].float().div_(255)
-            if "mask" in sample:
-                sample["mask"] = sample["mask"].long()
+            sample.update({name: sample[name].long() for name in ("mask", "pseudo") if name in sample})
         return batch
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

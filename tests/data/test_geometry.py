@@ -145,3 +145,96 @@ def test_a_huge_scale_leaves_at_least_one_pixel() -> None:
 def test_impossible_crops_are_refused(size: tuple[int, int], scale: tuple[float, float]) -> None:
     with pytest.raises(SeglabError, match=r"crop|scale"):
         weak_view(size, scale)
+
+
+# Crop first, resize after: the law of resizing first
+
+
+@pytest.mark.parametrize(
+    ("image", "factor", "crop"),
+    [((1024, 2048), 0.5, 512), ((1052, 1914), 0.6688, 512), ((1052, 1914), 1.3375, 1024), ((360, 480), 1.7, 321)],
+)
+def test_offsets_have_the_law_of_a_resize_before_the_crop(image: tuple[int, int], factor: float, crop: int) -> None:
+    view = ScaledCrop((crop, crop), (factor, factor))
+    view.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    drawn = [view.get_params_dependent_on_data({"shape": image}, {}) for _ in range(8000)]
+    for axis, name in enumerate(("top", "left")):
+        ours = np.sort([window[name] * factor for window in drawn])  # in pixels of the scaled image
+        free = round(image[axis] * factor) - crop
+        theirs = np.sort(rng.integers(0, free + 1, 8000))
+        grid = np.linspace(-0.5, free + 0.5, 100)
+        gap = np.abs(np.searchsorted(ours, grid) - np.searchsorted(theirs, grid)).max() / 8000
+        assert gap < 0.0258 + factor / (free + 1)  # the 1 % point of Kolmogorov and Smirnov, and one step of our grid
+
+
+def test_halving_cuts_the_pixels_of_the_halved_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    half = cv2.resize(image, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)
+    view = ScaledCrop((12, 16), (0.5, 0.5))
+    out = view.apply(image, 10, 6, (24, 32))
+    assert np.array_equal(out, half[5:17, 3:19])
+
+
+# Rules
+
+
+class Never:
+    """Refuses every crop and counts them."""
+
+    def __init__(self, attempts: int) -> None:
+        self.attempts, self.asked = attempts, 0
+
+    def __call__(self, mask: np.ndarray) -> bool:
+        self.asked += 1
+        return False
+
+
+class Shown:
+    """Accepts crops that show a class in their corner."""
+
+    attempts = 500
+
+    def __call__(self, mask: np.ndarray) -> bool:
+        return bool(mask[0, 0] == 3)
+
+
+def judged(seed: int, *rules: object) -> dict[str, np.ndarray]:
+    view = weak_view((16, 24), (0.7, 1.5))
+    view.set_random_seed(seed)
+    mask = blocks()
+    return view(image=coded(mask), mask=mask, valid=np.zeros_like(mask), rules=rules)
+
+
+def test_a_crop_is_drawn_until_it_obeys() -> None:
+    for seed in range(20):
+        out = judged(seed, Shown())
+        assert 3 in (out["mask"][0, 0], out["mask"][0, -1])  # flipped afterwards
+        inside = out["valid"] == 0
+        assert np.abs(out["image"].astype(int) - coded(out["mask"]))[inside].mean() < 40, "cut at another place"
+
+
+def test_after_so_many_attempts_one_more_crop_is_taken() -> None:
+    never = Never(10)
+    last = judged(0, never)
+    assert never.asked == 10
+    eleventh = ScaledCrop((16, 24), (0.7, 1.5))
+    view = weak_view((16, 24), (0.7, 1.5))
+    view.set_random_seed(0)
+    eleventh.py_random = view.transforms[0].py_random
+    for _ in range(11):
+        window = eleventh._draw(HEIGHT, WIDTH)
+    cut = eleventh.apply_to_mask(blocks(), **window)
+    assert np.array_equal(last["mask"], cut) or np.array_equal(last["mask"], cut[:, ::-1])
+
+
+def test_a_later_rule_draws_through_the_earlier_ones() -> None:
+    inner, outer = Never(4), Never(3)
+    judged(0, inner, outer)
+    assert (inner.asked, outer.asked) == (4 * (3 + 1), 3)
+
+
+def test_without_rules_nothing_changes() -> None:
+    for seed in range(5):
+        one, other = judged(seed), cut(seed, (16, 24), (0.7, 1.5), blocks())
+        assert all(np.array_equal(one[name], other[name]) for name in ("image", "mask", "valid"))

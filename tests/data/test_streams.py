@@ -1,5 +1,6 @@
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ from layouts import write_camvid
 from torch import Tensor
 
 from seglab.data import CamVid
-from seglab.data.files import Item
+from seglab.data.files import Files, Item
 from seglab.data.geometry import weak_view
-from seglab.data.streams import Frames, Positions, Stream, frame_loader, stream_loader
+from seglab.data.sampling import RareClasses, Shuffled
+from seglab.data.streams import Frames, Positions, Stream, Truth, frame_loader, stream_loader
 from seglab.labels import CAMVID
 from seglab.types import SeglabError
 
@@ -19,7 +21,25 @@ CROP = (32, 48)
 
 
 def labeled(root: Path, seed: int = 0, tag: int = 0) -> Stream:
-    return Stream(CamVid(str(root)).items("train"), CAMVID, weak_view(CROP, (0.5, 2.0)), seed, tag)
+    return stream_of(CamVid(str(root)).items("train"), seed, tag)
+
+
+def stream_of(items: list[Item], seed: int, tag: int, name: str = "mask") -> Stream:
+    reader = Files(CAMVID)
+    return Stream(Shuffled(items, seed, tag), reader, {name: Truth(reader)}, weak_view(CROP, (0.5, 2.0)), seed, tag)
+
+
+def rare(root: Path, folder: Path) -> Stream:
+    """Rare classes and a category cap, so that most crops are drawn several times."""
+    law = RareClasses(temperature=0.1, min_pixels=150)
+    options = {"rare_classes": law, "category_cap": 0.4, "statistics": str(folder)}
+    return CamVid(str(root), crop=CROP, **options).labeled_stream(0)
+
+
+@pytest.fixture(params=["shuffled", "rare"])
+def make(request: pytest.FixtureRequest, camvid: Path, tmp_path: Path) -> Callable[[], Stream]:
+    """A new stream of either kind, the same every time."""
+    return lambda: labeled(camvid) if request.param == "shuffled" else rare(camvid, tmp_path)
 
 
 def batches(stream: Stream, positions: Positions, workers: int, count: int) -> list[dict[str, Tensor | list[str]]]:
@@ -47,15 +67,15 @@ def test_samples_are_bytes_with_the_mask_of_their_image(camvid: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_data_do_not_depend_on_the_number_of_workers(camvid: Path, workers: int) -> None:
-    stream = labeled(camvid)
+def test_data_do_not_depend_on_the_number_of_workers(make: Callable[[], Stream], workers: int) -> None:
+    stream = make()
     torch.manual_seed(workers)  # nor on the state of the global generator
     for one, other in zip(batches(stream, Positions(4), 0, 6), batches(stream, Positions(4), workers, 6), strict=True):
         assert same(one, other)
 
 
-def test_data_do_not_depend_on_the_number_of_ranks(camvid: Path) -> None:
-    stream = labeled(camvid)
+def test_data_do_not_depend_on_the_number_of_ranks(make: Callable[[], Stream]) -> None:
+    stream = make()
     alone = batches(stream, Positions(4), 0, 5)
     ranks = [batches(stream, Positions(4, rank=rank, world=2), 0, 5) for rank in range(2)]
     for whole, first, second in zip(alone, *ranks, strict=True):
@@ -64,16 +84,16 @@ def test_data_do_not_depend_on_the_number_of_ranks(camvid: Path) -> None:
         assert whole["key"] == [key for pair in zip(first["key"], second["key"], strict=True) for key in pair]
 
 
-def test_a_resumed_stream_goes_on_where_the_first_stopped(camvid: Path) -> None:
-    whole = batches(labeled(camvid), Positions(3), 0, 12)
-    resumed = batches(labeled(camvid), Positions(3, start=7), 2, 5)
+def test_a_resumed_stream_goes_on_where_the_first_stopped(make: Callable[[], Stream]) -> None:
+    whole = batches(make(), Positions(3), 0, 12)
+    resumed = batches(make(), Positions(3, start=7), 2, 5)
     for one, other in zip(whole[7:], resumed, strict=True):
         assert same(one, other)
 
 
-def test_a_sample_does_not_depend_on_those_before_it(camvid: Path) -> None:
-    forward = [labeled(camvid)[i] for i in (40, 3, 17)]
-    stream = labeled(camvid)
+def test_a_sample_does_not_depend_on_those_before_it(make: Callable[[], Stream]) -> None:
+    forward = [make()[i] for i in (40, 3, 17)]
+    stream = make()
     backward = [stream[i] for i in (17, 3, 40)][::-1]
     for one, other in zip(forward, backward, strict=True):
         assert same(one, other)
@@ -81,32 +101,30 @@ def test_a_sample_does_not_depend_on_those_before_it(camvid: Path) -> None:
 
 def test_every_pass_visits_every_image_once_in_another_order(camvid: Path) -> None:
     stream = labeled(camvid)
-    passes = [[stream.item(lap * 16 + offset).key for offset in range(16)] for lap in range(4)]
-    assert all(Counter(keys) == Counter(item.key for item in stream.items) for keys in passes)
+    passes = [[stream.order(lap * 16 + offset).item.key for offset in range(16)] for lap in range(4)]
+    assert all(Counter(keys) == Counter(f"train_{i:05d}" for i in range(16)) for keys in passes)
     assert len({tuple(keys) for keys in passes}) == 4
 
 
 def test_one_image_is_cropped_differently_in_every_pass(camvid: Path) -> None:
-    stream = Stream(CamVid(str(camvid)).items("train")[:1], CAMVID, weak_view(CROP, (0.5, 2.0)), 0, 0)
+    stream = stream_of(CamVid(str(camvid)).items("train")[:1], 0, 0)
     crops = {stream[position]["image"].numpy().tobytes() for position in range(20)}
     assert len(crops) == 20
 
 
 def test_seeds_and_tags_give_other_orders_and_crops(camvid: Path) -> None:
-    orders = {tuple(labeled(camvid, *st).item(i).key for i in range(16)) for st in ((0, 0), (1, 0), (0, 1), (1, 1))}
+    streams = [labeled(camvid, *st) for st in ((0, 0), (1, 0), (0, 1), (1, 1))]
+    orders = {tuple(stream.order(i).item.key for i in range(16)) for stream in streams}
     assert len(orders) == 4
-    one = [
-        Stream(CamVid(str(camvid)).items("train")[:1], CAMVID, weak_view(CROP, (0.5, 2.0)), *st)
-        for st in ((0, 0), (1, 0), (0, 1))
-    ]
+    one = [stream_of(CamVid(str(camvid)).items("train")[:1], *st) for st in ((0, 0), (1, 0), (0, 1))]
     assert len({stream[0]["image"].numpy().tobytes() for stream in one}) == 3
 
 
 def test_labeled_and_unlabeled_streams_are_not_in_step(camvid: Path) -> None:
     data = CamVid(str(camvid), crop=CROP)  # all labeled, so both draw from the same images
     one, other = data.labeled_stream(0), data.unlabeled_stream(0)
-    assert one.items == other.items
-    together = sum(one.item(i).key == other.item(i).key for i in range(160))
+    assert data.labeled_items() == data.unlabeled_items()
+    together = sum(one.order(i).item == other.order(i).item for i in range(160))
     assert together < 30  # 10 of 160 by chance
 
 
@@ -128,7 +146,7 @@ def test_batches_that_do_not_divide_are_refused(batch: int, world: int, message:
 
 def test_a_stream_of_nothing_is_refused() -> None:
     with pytest.raises(SeglabError, match="at least one image"):
-        Stream([], CAMVID, weak_view(CROP, (1.0, 1.0)), 0, 0)
+        Shuffled([], 0, 0)
 
 
 # The unlabeled stream
@@ -138,7 +156,7 @@ def test_a_stream_of_nothing_is_refused() -> None:
 def test_unlabeled_samples_never_have_a_mask(camvid: Path, hidden: bool) -> None:
     data = CamVid(str(camvid), labeled="1/4", crop=CROP, hidden_masks=hidden)
     stream = data.unlabeled_stream(0)
-    assert {stream.item(i).key for i in range(12)}.isdisjoint(item.key for item in data.labeled_items())
+    assert {stream.order(i).item.key for i in range(12)}.isdisjoint(item.key for item in data.labeled_items())
     for position in range(12):
         assert set(stream[position]) == {"image", "valid", "key"} | ({"hidden"} if hidden else set())
 
@@ -173,7 +191,7 @@ def test_hidden_truth_does_not_change_the_images(tmp_path: Path) -> None:
 def test_images_without_truth_are_collated_with_those_that_have_it(camvid: Path) -> None:
     all_items = CamVid(str(camvid)).items("train")
     mixed: list[Item] = [item._replace(mask=None) if i % 2 else item for i, item in enumerate(all_items)]
-    stream = Stream(mixed, CAMVID, weak_view(CROP, (1.0, 1.0)), 0, 1, "hidden")
+    stream = stream_of(mixed, 0, 1, "hidden")
     (batch,) = batches(stream, Positions(16), 0, 1)
     bare = [key in {item.key for item in mixed if item.mask is None} for key in batch["key"]]
     assert [bool((hidden == 255).all()) for hidden in batch["hidden"]] == bare
@@ -185,7 +203,7 @@ def test_images_without_truth_are_collated_with_those_that_have_it(camvid: Path)
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_every_frame_is_evaluated_by_one_rank(camvid: Path, world: int) -> None:
     items = CamVid(str(camvid)).items("train")
-    loaders = [frame_loader(Frames(items, CAMVID, rank, world), 0) for rank in range(world)]
+    loaders = [frame_loader(Frames(items, Files(CAMVID), rank, world), 0) for rank in range(world)]
     frames = [frame for loader in loaders for frame in loader]
     assert Counter(frame["key"][0] for frame in frames) == Counter(item.key for item in items)
     assert all(frame["image"].shape == (1, 3, 64, 96) and frame["mask"].shape == (1, 64, 96) for frame in frames)
@@ -194,4 +212,4 @@ def test_every_frame_is_evaluated_by_one_rank(camvid: Path, world: int) -> None:
 
 def test_frames_without_masks_have_none(camvid: Path) -> None:
     item = CamVid(str(camvid)).items("val")[0]._replace(mask=None)
-    assert set(Frames([item], CAMVID)[0]) == {"image", "key"}
+    assert set(Frames([item], Files(CAMVID))[0]) == {"image", "key"}

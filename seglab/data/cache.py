@@ -1,0 +1,423 @@
+"""Decoded images and masks in memory-mapped files: every file is decoded once, and a crop reads its own pages only.
+
+A cache is a folder of shards, each the bytes of images H W 3 and masks H W one after the other, and ``cache.json``, which
+says where each lies. Masks hold the class indices of the data set's own label space, so that a taxonomy reads the same
+cache. A shard is written beside its final name, read back, renamed and described by a part of the index; ``cache.json``
+comes last. So a killed run leaves whole shards, and the next one goes on behind them.
+"""
+
+import json
+import os
+import shutil
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from seglab.data.files import Item, describe, read_image, read_pair, scaled_size
+from seglab.labels import IGNORE, UNKNOWN, LabelSpace
+from seglab.types import SeglabError
+
+FORMAT = 1
+INDEX = "cache.json"
+SHARD_BYTES = 1 << 30
+SPARE_BYTES = 1 << 26  # of disk, for the index
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Entry(NamedTuple):
+    """One image, perhaps with its mask, and the files that they were decoded from."""
+
+    image: str  # below the root of the data set
+    mask: str | None
+    stamp: list[int]  # bytes and time of change, in whole seconds, of the image file, then of the mask file
+    shard: str
+    offset: int  # of the image; its mask follows
+    height: int
+    width: int
+    checksums: list[int]  # CRC-32 of the image, then of the mask
+
+    @property
+    def bytes(self) -> int:
+        return self.height * self.width * (3 if self.mask is None else 4)
+
+
+class Index(NamedTuple):
+    """What ``cache.json`` and the part beside each shard hold."""
+
+    scale: float
+    decode: list[int]  # stored id -> class index, of the label space that decoded the masks
+    entries: list[Entry]
+
+
+class Cache:
+    """Reads a cache as ``files.Files`` reads files, and opens its shards in each process when it needs them.
+
+    Args:
+        folder: that ``seglab data cache`` wrote.
+        root: of the data set.
+        space: the label space of the masks that ``labels`` gives.
+
+    Raises:
+        SeglabError: there is no whole cache, or its masks were decoded by a label space that cannot become this one.
+    """
+
+    def __init__(self, folder: Path, root: Path, space: LabelSpace) -> None:
+        index = load_index(folder)
+        self.folder, self.root, self.scale = folder, root, index.scale
+        self._table = _conversion(folder, np.array(index.decode, np.uint8), space.decode)
+        self._entries = {root / entry.image: entry for entry in index.entries}
+        self._shards: dict[str, np.ndarray] = {}
+
+    def check(self, items: Iterable[Item]) -> None:
+        """Compare the cache with the files that it stands for.
+
+        Raises:
+            SeglabError: an item is not in the cache, or one of its files changed since.
+        """
+        again = "run `seglab data cache` again with the same --output, which decodes what is new or has changed"
+        items = list(items)
+        if missing := [item.image for item in items if item.image not in self._entries]:
+            raise SeglabError(
+                f"{self.folder} lacks {len(missing)} of {len(items)} images: {describe(missing)}. If this is the cache "
+                f"of the data set, {again}"
+            )
+        if stale := [item.image for item in items if not _is_current(self._entries[item.image], item, self.root)]:
+            raise SeglabError(
+                f"{len(stale)} images or their masks have changed since {self.folder} was written: {describe(stale)}. "
+                f"To train on what they are now, {again}"
+            )
+
+    def image(self, item: Item) -> np.ndarray:
+        """H W 3 uint8 RGB, mapped from the cache: pages are read when they are touched."""
+        entry = self._entries[item.image]
+        size = 3 * entry.height * entry.width
+        return self._shard(entry.shard)[entry.offset :][:size].reshape(entry.height, entry.width, 3)
+
+    def labels(self, item: Item) -> np.ndarray:
+        """Class indices H W uint8, mapped too unless a taxonomy converts them."""
+        entry = self._entries[item.image]
+        size = entry.height * entry.width
+        mask = self._shard(entry.shard)[entry.offset + 3 * size :][:size].reshape(entry.height, entry.width)
+        return mask if self._table is None else cv2.LUT(mask, self._table)
+
+    def _shard(self, name: str) -> np.ndarray:
+        if name not in self._shards:
+            # "c": arrays may be written to, as those of files may, and the file stays as it is
+            self._shards[name] = np.asarray(np.memmap(self.folder / name, np.uint8, "c"))
+        return self._shards[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_shards": {}}  # a mapping would be pickled as its content
+
+
+def write_cache(
+    items: Iterable[Item],
+    root: Path,
+    space: LabelSpace,
+    folder: Path,
+    scale: float = 1.0,
+    workers: int = 0,
+    shard_bytes: int = SHARD_BYTES,
+) -> int:
+    """Decode what a cache does not hold yet; files that changed are decoded again.
+
+    Args:
+        items: of all parts; one image may come twice.
+        root: of the data set.
+        space: decodes the masks.
+        folder: of the cache; created.
+        scale: images are resized by it (INTER_AREA), masks likewise (nearest).
+        workers: decoding threads; 0: one per CPU core.
+        shard_bytes: a shard ends with the image that reaches it.
+
+    Returns:
+        Number of images decoded.
+
+    Raises:
+        SeglabError: the folder holds another cache or is being written to, the disk is too small, or a file cannot be
+            decoded.
+    """
+    if not 0 < scale <= 1:
+        raise SeglabError(f"--scale {scale}: give a factor above 0, and 1 for the images as they are")
+    unique = {item.image: item for item in sorted(items, key=lambda item: item.mask is not None)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+            decode = [int(index) for index in space.decode]
+            kept = _whole_entries(folder, scale, decode)
+            wanted = [item for _, item in sorted(unique.items())]
+            held = {root / entry.image: entry for entry in kept}
+            todo = [i for i in wanted if i.image not in held or not _is_current(held[i.image], i, root)]
+            sizes = list(_progress(_ahead(pool, lambda item: _bytes(item, scale), todo), len(todo), "sizes"))
+            _check_disk(folder, sum(sizes), len(todo))
+            redone = {item.image for item in todo}
+            entries = [held[item.image] for item in wanted if item.image not in redone]
+            decoded = iter(_progress(_ahead(pool, _decoder(root, space, scale), todo), len(todo), "decoding"))
+            for count in _shares(sizes, shard_bytes):
+                entries += _write_shard(folder, Index(scale, decode, []), decoded, count)
+            _finish(folder, Index(scale, decode, entries))
+    except OSError as error:
+        raise SeglabError(f"{folder} cannot be written ({error}): choose another --output") from error
+    return len(todo)
+
+
+def verify_cache(folder: Path) -> int:
+    """Compare every entry with its checksums; returns how many there are.
+
+    Raises:
+        SeglabError: one differs.
+    """
+    index = load_index(folder)
+    spoiled = []
+    for entry in _progress(index.entries, len(index.entries), "verifying"):
+        if not _is_sound(np.memmap(folder / entry.shard, np.uint8, "r"), entry):
+            spoiled.append(entry.image)
+    if spoiled:
+        raise SeglabError(
+            f"{len(spoiled)} of {len(index.entries)} entries of {folder} are damaged: {describe(spoiled)}. Remove the "
+            "folder and run `seglab data cache` again"
+        )
+    return len(index.entries)
+
+
+def load_index(folder: Path) -> Index:
+    """The index of a finished cache whose shards have the size that they should.
+
+    Raises:
+        SeglabError: the cache is absent, unfinished, truncated or of another version.
+    """
+    again = "run `seglab data cache`, with --output as that folder"
+    if not (folder / INDEX).is_file():
+        state = "is unfinished" if any(folder.glob("shard_*")) else "holds no cache"
+        raise SeglabError(f"{folder} {state} ({INDEX} is not there): {again}")
+    index = _read_index(folder / INDEX)
+    if short := [name for name, size in _shard_sizes(index).items() if _size(folder / name) < size]:
+        raise SeglabError(f"{folder} is truncated: {describe(short)}. Remove the folder and {again}")
+    return index
+
+
+def _conversion(folder: Path, stored: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
+    """Look-up table from the classes that a cache holds to those of another label space; None where they are equal."""
+    table = np.arange(256, dtype=np.uint8)
+    for index in set(stored.tolist()) - {UNKNOWN}:
+        becomes = set(wanted[stored == index].tolist())
+        if len(becomes) > 1 or UNKNOWN in becomes or (index == IGNORE and becomes != {IGNORE}):
+            ids = np.flatnonzero(stored == index).tolist()
+            raise SeglabError(
+                f"{folder} was written with another label space, which makes one class of the ids {ids}; this one does "
+                "not: write another cache with `seglab data cache` and the config that trains"
+            )
+        table[index] = becomes.pop()
+    return None if (table == np.arange(256)).all() else table
+
+
+def _stamp(item: Item) -> list[int]:
+    stamp = []
+    for path in (item.image, item.mask):
+        if path is not None:
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise SeglabError(f"{path} cannot be read ({error.strerror}): restore it or leave it out") from error
+            stamp += [status.st_size, int(status.st_mtime)]  # archives and copies keep whole seconds
+    return stamp
+
+
+def _is_current(entry: Entry, item: Item, root: Path) -> bool:
+    if item.mask is None:  # whatever mask the cache holds, nobody asks for it
+        return entry.stamp[:2] == _stamp(item)
+    return entry.mask == _name(item.mask, root) and entry.stamp == _stamp(item)
+
+
+def _name(path: Path, root: Path) -> str:
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def _bytes(item: Item, scale: float) -> int:
+    """What an item will take, from the header of its image."""
+    try:
+        with Image.open(item.image) as image:
+            width, height = image.size
+    except Exception:  # reading it whole says what is wrong
+        height, width = read_image(item.image).shape[:2]
+    height, width = scaled_size((height, width), scale)
+    return height * width * (3 if item.mask is None else 4)
+
+
+def _check_disk(folder: Path, needed: int, count: int) -> None:
+    free = shutil.disk_usage(folder).free
+    print(f"seglab: {folder}: {count} images to decode, {needed / 1e9:.2f} GB; {free / 1e9:.2f} GB are free")
+    if needed + SPARE_BYTES > free:
+        raise SeglabError(
+            f"{folder} needs {needed / 1e9:.2f} GB, but its disk has {free / 1e9:.2f} GB left: choose another --output, "
+            "or a --scale below 1"
+        )
+
+
+def _shares(sizes: Sequence[int], most: int) -> list[int]:
+    """How many images each shard takes."""
+    counts, room = [], 0
+    for size in sizes:
+        if room <= 0:
+            counts.append(0)
+            room = most
+        counts[-1] += 1
+        room -= size
+    return counts
+
+
+def _decoder(root: Path, space: LabelSpace, scale: float) -> Callable[[Item], tuple[Entry, np.ndarray, np.ndarray]]:
+    def decode(item: Item) -> tuple[Entry, np.ndarray, np.ndarray]:
+        stamp = _stamp(item)  # before reading: a file that changes meanwhile is stale
+        mask = np.zeros((0, 0), np.uint8)
+        if item.mask is None:
+            image = read_image(item.image)
+        else:
+            image, mask = read_pair(item, space)
+        if scale < 1:
+            height, width = scaled_size(image.shape, scale)
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            if mask.size:
+                mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+        image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
+        name = None if item.mask is None else _name(item.mask, root)
+        sums = [zlib.crc32(part.data) for part in (image, mask) if part.size]
+        entry = Entry(_name(item.image, root), name, stamp, "", 0, image.shape[0], image.shape[1], sums)
+        return entry, image, mask
+
+    return decode
+
+
+def _write_shard(
+    folder: Path, index: Index, decoded: Iterator[tuple[Entry, np.ndarray, np.ndarray]], count: int
+) -> list[Entry]:
+    """Write the next ``count`` images to a new shard, and what they are beside it."""
+    taken = [int(path.stem.removeprefix("shard_")) for path in folder.glob("shard_*.bin")]
+    shard = folder / f"shard_{max(taken, default=-1) + 1:05d}.bin"
+    unfinished = shard.with_suffix(".tmp")
+    entries = []
+    with unfinished.open("wb") as file:
+        for _ in range(count):
+            entry, image, mask = next(decoded)
+            entries.append(entry._replace(shard=shard.name, offset=file.tell()))
+            file.write(image.data)
+            file.write(mask.data)
+        file.flush()
+        os.fsync(file.fileno())
+    written = np.memmap(unfinished, np.uint8, "r")
+    if not all(_is_sound(written, entry) for entry in entries):
+        raise SeglabError(f"{unfinished} does not read back as it was written: check the disk, or choose another one")
+    unfinished.replace(shard)
+    _write_index(shard.with_suffix(".json"), index._replace(entries=entries))
+    return entries
+
+
+def _is_sound(shard: np.ndarray, entry: Entry) -> bool:
+    pixels = entry.height * entry.width
+    parts = [(entry.offset, 3 * pixels), (entry.offset + 3 * pixels, pixels)]
+    sums = [zlib.crc32(shard[start : start + size].data) for start, size in parts[: len(entry.checksums)]]
+    return sums == entry.checksums
+
+
+def _whole_entries(folder: Path, scale: float, decode: list[int]) -> list[Entry]:
+    """What earlier runs, finished or killed, left whole."""
+    found: dict[str, Entry] = {}
+    parts = [folder / INDEX, *sorted(folder.glob("shard_*.json"))]
+    for path in parts:
+        if not path.is_file():
+            continue
+        index = _read_index(path)
+        if (index.scale, index.decode) != (scale, decode):
+            what = f"scale {index.scale}" if index.scale != scale else "another label space"
+            raise SeglabError(f"{folder} holds a cache of {what}: choose another --output, or remove it")
+        sizes = _shard_sizes(index)
+        found |= {entry.image: entry for entry in index.entries if _size(folder / entry.shard) >= sizes[entry.shard]}
+    return list(found.values())
+
+
+def _finish(folder: Path, index: Index) -> None:
+    _write_index(folder / INDEX, index)
+    used = _shard_sizes(index)
+    for path in folder.glob("shard_*"):
+        if path.name not in used:  # parts of the index, what a killed run left, shards whose files all changed
+            path.unlink()
+
+
+def _shard_sizes(index: Index) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for entry in index.entries:
+        sizes[entry.shard] = max(sizes.get(entry.shard, 0), entry.offset + entry.bytes)
+    return sizes
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
+def _read_index(path: Path) -> Index:
+    try:
+        content = json.loads(path.read_text())
+        if content["format"] != FORMAT:
+            raise SeglabError(f"{path} is of another version: remove its folder and run `seglab data cache` again")
+        return Index(content["scale"], content["decode"], [Entry(*entry) for entry in content["entries"]])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SeglabError(f"{path} is damaged: remove its folder and run `seglab data cache` again") from error
+
+
+def _write_index(path: Path, index: Index) -> None:
+    unfinished = path.with_suffix(".tmp_json")
+    with unfinished.open("w") as file:
+        json.dump({"format": FORMAT, **index._asdict()}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep a second process from writing to the folder; the system lets go of the lock of a killed one."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SeglabError(f"{folder} is being written by another process: wait for it") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], values: Sequence[T]) -> Iterator[R]:
+    """Results in order, a few computed ahead: decoded images must not pile up behind a slow disk."""
+    waiting: deque[Future[R]] = deque()
+    depth = 2 * (os.cpu_count() or 1)
+    try:
+        for value in values:
+            waiting.append(pool.submit(function, value))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _progress(values: Iterable[R], total: int, title: str) -> Iterable[R]:
+    console = Console(stderr=True)
+    return track(values, title, total, console=console, transient=True, disable=not console.is_terminal)

@@ -1,0 +1,42 @@
+"""Pseudo-labels that an earlier run wrote to a folder."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from seglab.data.files import Item, describe
+from seglab.data.streams import MaskFiles
+from seglab.labels import LabelSpace
+from seglab.types import SeglabError
+
+DESCRIPTION = "pseudo_labels.json"
+REMEDY = "write them with `seglab pseudo-label RUN_DIR --output FOLDER`"
+
+
+def pseudo_label_files(folder: Path, space: LabelSpace, items: Sequence[Item]) -> MaskFiles:
+    """The pseudo-labels ``<key>.png`` of ``items``: class indices, 255 where there is none.
+
+    Raises:
+        SeglabError: the folder or its description is absent, they are of other classes, or an image has none.
+    """
+    description = folder / DESCRIPTION
+    try:
+        classes = json.loads(description.read_text())["classes"]
+    except OSError as error:
+        raise SeglabError(f"{folder} holds no pseudo-labels ({description} is not there): {REMEDY}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SeglabError(f"{description} is damaged: {REMEDY}") from error
+    if classes != list(space.names):
+        raise SeglabError(f"{description} names the classes {classes}, the data {list(space.names)}: {REMEDY}")
+    present = {path.name for path in folder.glob("*.png")}
+    if missing := [item.key for item in items if f"{item.key}.png" not in present]:
+        raise SeglabError(
+            f"{len(missing)} of {len(items)} unlabeled images have no pseudo-label in {folder}: {describe(missing)}: "
+            f"{REMEDY}, for the same unlabeled images"
+        )
+    return MaskFiles(partial(_file, folder), LabelSpace(space.names, space.palette))
+
+
+def _file(folder: Path, item: Item) -> Path:
+    return folder / f"{item.key}.png"

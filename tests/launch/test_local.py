@@ -1,0 +1,105 @@
+"""A real sweep of tiny runs: finished runs are skipped, dead ones resume, a failed one is named."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from probes import EXPERIMENTS, run_seglab
+
+from seglab.cli import main
+
+TINY = {
+    "network": str(EXPERIMENTS / "network/tiny.yaml"),
+    "data.labeled": "1/2", "data.workers": 0, "data.crop": [32, 48], "data.labeled_batch": 2, "data.unlabeled_batch": 2,
+    "trainer.max_steps": 2, "trainer.val_check_interval": 2, "trainer.accelerator": "cpu",
+}  # fmt: skip
+
+
+def write(path: Path, camvid: Path, **parameters: dict) -> Path:
+    files = {
+        "config.benchmark": {"value": str(EXPERIMENTS / "benchmark/camvid_1_8.yaml")},
+        "config.method": {"values": [str(EXPERIMENTS / f"method/{name}.yaml") for name in ("supervised", "fixmatch")]},
+    }
+    settings = {key: {"value": value} for key, value in (TINY | {"data.root": str(camvid)}).items()}
+    path.write_text(yaml.safe_dump({"method": "grid", "parameters": files | settings | parameters}, sort_keys=False))
+    return path
+
+
+def test_a_sweep_runs_goes_on_and_tells_its_state(
+    camvid: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "sweep"
+    file = write(tmp_path / "two.yaml", camvid)
+    assert main(["sweep", str(file), "--dir", str(folder), "--jobs", "2"]) == 0
+    runs = sorted(path.parent for path in folder.glob("*/summary.json"))
+    assert [run.name.partition("-")[0] for run in runs] == ["fixmatch", "supervised"]
+
+    # one run dies: its folder says that it is running and its last checkpoint is of step 2 of 4
+    summary = json.loads((runs[1] / "summary.json").read_text())
+    (runs[1] / "summary.json").write_text(json.dumps(summary | {"status": "running", "steps": 4}))
+    before = (runs[0] / "checkpoints/last.ckpt").stat().st_mtime_ns
+    assert main(["sweep", str(file), "--dir", str(folder)]) == 0
+    assert (runs[0] / "checkpoints/last.ckpt").stat().st_mtime_ns == before, "a finished run is left alone"
+    assert "resuming" in (runs[1] / "log.txt").read_text()
+
+    capfd.readouterr()
+    assert main(["sweep", "status", str(folder)]) == 0
+    assert "2 finished" in capfd.readouterr().out
+
+    grown = write(tmp_path / "grown.yaml", camvid, seed_everything={"values": [0, 5]})
+    assert main(["sweep", str(grown), "--dir", str(folder), "--jobs", "2"]) == 0
+    assert len(list(folder.glob("*/summary.json"))) == 6, "runs of other parameters join the folder"
+
+
+def test_a_parameter_that_no_run_accepts_is_named_before_the_first_starts(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "wrong.yaml", camvid, **{"optimizer.lrr": {"value": 1}})
+    assert main(["sweep", str(file), "--dir", str(tmp_path / "sweep")]) == 1
+    assert "lrr" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_failing_run_does_not_stop_the_others(
+    camvid: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    roots = {"values": [str(camvid), str(tmp_path / "absent")]}
+    file = write(tmp_path / "half.yaml", camvid, **{"data.root": roots})
+    assert main(["sweep", str(file), "--dir", str(tmp_path / "sweep"), "--jobs", "2"]) == 1
+    printed = capfd.readouterr()
+    assert "2 of 4 runs are not finished" in printed.err
+    assert "failed" in printed.out
+    assert "absent" in printed.out
+
+
+def test_the_folder_of_a_run_is_no_sweep(tmp_path: Path, camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    assert main(["sweep", str(write(tmp_path / "f.yaml", camvid)), "--dir", str(tmp_path)]) == 1
+    assert "directory of a run" in capsys.readouterr().err
+    assert main(["sweep", "status", str(tmp_path)]) == 1
+
+
+def test_an_interrupted_sweep_ends_its_runs(camvid: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "long.yaml", camvid, **{"trainer.max_steps": {"value": 2000}})
+    command = [sys.executable, "-m", "seglab", "sweep", str(file), "--dir", str(tmp_path / "sweep"), "--jobs", "2"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=env, cwd=EXPERIMENTS.parent, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "sweep").glob("*/checkpoints/last.ckpt"))) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(90) == 1
+    for run in (tmp_path / "sweep").glob("*/summary.json"):
+        assert json.loads(run.read_text())["status"] == "interrupted"
+        assert torch.load(run.parent / "checkpoints/last.ckpt", weights_only=True)["global_step"] > 0
+    status = run_seglab("sweep", "status", str(tmp_path / "sweep"))
+    assert "2 interrupted" in status.stdout

@@ -1,0 +1,89 @@
+import math
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from probes import EXPERIMENTS
+
+from seglab.cli import main
+from seglab.launch.sweep import SweepRun, read_sweep
+from seglab.types import SeglabError
+
+
+def sweep(tmp_path: Path, **content: object) -> list[SweepRun]:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump({"method": "grid", **content}, sort_keys=False))
+    return read_sweep(path)
+
+
+def test_a_grid_crosses_files_and_seeds_the_last_fastest(tmp_path: Path) -> None:
+    parameters = {
+        "config.method": {"values": ["a/one.yaml", "a/two.yaml"]},
+        "trainer.max_steps": {"value": 7},
+        "seed_everything": {"values": [1, 2]},
+    }
+    runs = sweep(tmp_path, parameters=parameters)
+    assert [re.sub("-[0-9a-f]{6}$", "", run.name) for run in runs] == ["one-s1", "one-s2", "two-s1", "two-s2"]
+    assert runs[3].arguments == ["fit", "--config.method=a/two.yaml", "--trainer.max_steps=7", "--seed_everything=2"]
+
+
+def test_a_run_keeps_its_name_when_the_sweep_grows(tmp_path: Path) -> None:
+    few = sweep(tmp_path, parameters={"seed_everything": {"values": [1, 2]}, "x": {"value": 3}})
+    more = sweep(tmp_path, parameters={"seed_everything": {"values": [1, 2, 3]}, "x": {"value": 3}})
+    assert [run.name for run in more][:2] == [run.name for run in few]
+
+
+def test_random_draws_are_reproducible_and_in_range(tmp_path: Path) -> None:
+    parameters = {
+        "lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-1},
+        "n": {"min": 2, "max": 4},
+        "q": {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25},
+        "c": {"values": ["a", "b"], "probabilities": [0.0, 1.0]},
+    }
+    runs = sweep(tmp_path, method="random", run_cap=200, parameters=parameters)
+    again = sweep(tmp_path, method="random", run_cap=200, parameters=parameters)
+    assert runs == again
+    logs = [math.log10(run.parameters["lr"]) for run in runs]
+    assert -5 <= min(logs) < -4
+    assert -2 < max(logs) <= -1
+    assert sum(logs) / len(logs) == pytest.approx(-3, abs=0.3)
+    assert {run.parameters["n"] for run in runs} == {2, 3, 4}
+    assert {run.parameters["q"] for run in runs} == {0, 0.25, 0.5, 0.75, 1}
+    assert {run.parameters["c"] for run in runs} == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"parameter": {}}, "unknown key parameter"),
+        ({}, "no parameters"),
+        ({"parameters": {"x": 3}}, "write `value:"),
+        ({"parameters": {"x": {"parameters": {}}}}, "nested"),
+        ({"parameters": {"x": {"min": 0, "max": 1}}}, "grid needs"),
+        ({"parameters": {"x": {"value": 1}}, "method": "bayes"}, "W&B"),
+        ({"parameters": {"x": {"value": 1}}, "method": "rand"}, "grid, random or bayes"),
+        ({"parameters": {"x": {"value": 1}}, "method": "random"}, "run_cap"),
+        ({"parameters": {"x": {"min": 2, "max": 1}}, "method": "random", "run_cap": 1}, "cannot draw"),
+        ({"parameters": {"x": {"distribution": "beta"}}, "method": "random", "run_cap": 1}, "unknown distribution"),
+        ({"parameters": {"x": {"value": 1}}, "command": ["python", "${args}"]}, "command must"),
+        ({"parameters": {"x": {"value": 1}}, "command": ["seglab", "${args}", "${nope}"]}, "nope"),
+    ],
+)
+def test_a_wrong_sweep_file_is_named(content: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SeglabError, match=message):
+        sweep(tmp_path, **content)
+
+
+@pytest.mark.parametrize("file", sorted((EXPERIMENTS / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_sweep_file_says_what_it_is_and_names_files_that_exist(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(EXPERIMENTS.parent)
+    assert file.read_text().startswith("# ")
+    assert main(["sweep", str(file), "--dry_run", "true"]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        files = re.findall(r"--config\.\w+=(\S+)", " ".join(shlex.split(line)))
+        assert files
+        assert all((EXPERIMENTS.parent / name).is_file() for name in files)
