@@ -100,9 +100,8 @@ def _list(what: str) -> None:
         if inspect.isclass(part) and issubclass(part, base) and part is not base:
             table.add_row(name, inspect.getdoc(part).split("\n\n")[0].replace("\n", " "))
     Console().print(table)
-    folder = {"methods": "method", "additions": "addition", "networks": "network"}.get(what)
-    if folder:
-        _list_files(folder)
+    folder = {"methods": "method", "additions": "addition", "networks": "network", "data": "taxonomy"}[what]
+    _list_files(folder)
 
 
 def _list_files(folder: str) -> None:

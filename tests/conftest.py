@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from layouts import write_camvid, write_cityscapes, write_folder, write_gta5
+from layouts import (
+    write_acdc,
+    write_camvid,
+    write_cityscapes,
+    write_dark_zurich,
+    write_folder,
+    write_gta5,
+    write_synthia,
+    write_voc,
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,6 +34,26 @@ def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def gta5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_gta5(tmp_path_factory.mktemp("gta5"))
+
+
+@pytest.fixture(scope="session")
+def synthia(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_synthia(tmp_path_factory.mktemp("synthia"))
+
+
+@pytest.fixture(scope="session")
+def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_voc(tmp_path_factory.mktemp("voc"))
+
+
+@pytest.fixture(scope="session")
+def acdc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_acdc(tmp_path_factory.mktemp("acdc"))
+
+
+@pytest.fixture(scope="session")
+def dark_zurich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dark_zurich(tmp_path_factory.mktemp("dark_zurich"))
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ class ACDC(SegmentationData):
 
     Args:
         conditions: which of the four, in every part.
-        ids: which masks are read: ``labelTrainIds`` or ``labelIds``; they are distributed as both.
+        ids: which masks are read: ``labelTrainIds`` or ``labelIds``.
 
     Raises:
         SeglabError: an unknown condition, or none.

@@ -17,8 +17,8 @@ TARGET_LABELED = 2  # stream tag, beside those of the data module
 class DomainAdaptation(SegmentationData):
     """Labeled source, unlabeled target; evaluated on the target.
 
-    With ``target_labeled_batch`` the target gives a few labels too (semi-supervised adaptation): its ``labeled`` chooses
-    them, and its ``unlabeled`` the unlabeled images, which are the rest unless it says otherwise.
+    With ``target_labeled_batch`` the target gives a few labels too (semi-supervised adaptation): its ``labeled``
+    chooses them, and its ``unlabeled`` the unlabeled images, which are the rest unless it says otherwise.
 
     Args:
         source: its labeled images, crop, scale, ``rare_classes``, ``category_cap`` and ``labeled_batch`` are used.

@@ -17,7 +17,8 @@ class CamVid(SegmentationData):
     in train, 0016E5 in val.
 
     Args:
-        sequences: keep these alone, in every part; what a file's name has before its first ``_``. Default: all.
+        sequences: keep only files whose names begin so, in every part. Default: all. With the underscore, as in
+            ``0016E5_``: YAML reads a bare 0016E5 as a number.
         holdout: 0: val is the folder ``val``. n: val is the last 1/n of each sequence of train, which train loses.
             Neighbouring frames are near-duplicates, so a part that is scattered over train would flatter.
     """
@@ -50,14 +51,14 @@ class CamVid(SegmentationData):
         images = find_images(self.root / folder, f"set --data.root to a folder with {self.layout}")
         annotations = self.root / f"{folder}annot"
         frames = [Item(path.stem, path, beside(path, annotations)) for path in images]
-        kept = [frame for frame in frames if not self.sequences or _sequence(frame) in self.sequences]
-        if not kept:
+        absent = [begin for begin in self.sequences if not any(frame.key.startswith(begin) for frame in frames)]
+        if absent and (folder == "train" or len(absent) == len(self.sequences)):
             there = ", ".join(sorted({_sequence(frame) for frame in frames}))
             raise SeglabError(
-                f"{self.root / folder} has no frame of {', '.join(self.sequences)}, only of {there}: choose other "
-                "sequences, or for val set holdout"
+                f"{self.root / folder} has no frame of {', '.join(absent)}, only of {there}: choose others, or for val "
+                "set holdout"
             )
-        return kept
+        return [frame for frame in frames if not self.sequences or frame.key.startswith(tuple(self.sequences))]
 
 
 def _sequence(item: Item) -> str:

@@ -13,7 +13,7 @@ BLENDED = ("train_aug.txt", "trainaug.txt")
 
 
 class VOC(SegmentationData):
-    """Pascal VOC 2012 (Everingham et al.), 10,582 train with SBD's masks (Hariharan et al., ICCV 2011), 1449 val images.
+    """Pascal VOC 2012 (Everingham et al.): 1449 val images, 10,582 train with SBD's masks (Hariharan, ICCV 2011).
 
     ``root``, ``root/VOC2012`` or ``root/VOCdevkit/VOC2012`` holds ``JPEGImages/*.jpg``; masks are
     ``SegmentationClass/*.png`` (palette or grey PNGs) and, for what is not there, ``SegmentationClassAug/*.png``. So

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from layouts import FOLDER
+from layouts import FOLDER, write_camvid
 from probes import EXPERIMENTS, METHODS, only_run
 
 from seglab.cli import main
@@ -26,12 +26,17 @@ def data_flags(section: dict, roots: dict[str, Path], prefix: str = "data") -> l
     if section["class_path"] == "DomainAdaptation":
         parts = section["init_args"]
         return [f for name in ("source", "target") for f in data_flags(parts[name], roots, f"{prefix}.{name}")]
-    return small(prefix, roots[section["class_path"]])
+    return small(prefix, roots["sequences" if "sequences" in section["init_args"] else section["class_path"]])
 
 
 @pytest.fixture(scope="module")
-def roots(camvid: Path, cityscapes: Path, gta5: Path, folder: Path) -> dict[str, Path]:
-    return {"CamVid": camvid, "Cityscapes": cityscapes, "GTA5": gta5, "Folder": folder}
+def roots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    names = {
+        "CamVid": "camvid", "Cityscapes": "cityscapes", "GTA5": "gta5", "Folder": "folder", "SYNTHIA": "synthia",
+        "VOC": "voc", "ACDC": "acdc", "DarkZurich": "dark_zurich",
+    }  # fmt: skip
+    days = write_camvid(tmp_path_factory.mktemp("sequences"), 24, sequences=("0001TP", "0006R0", "0016E5"))
+    return {name: request.getfixturevalue(fixture) for name, fixture in names.items()} | {"sequences": days}
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda path: path.stem)
