@@ -64,9 +64,12 @@ class DomainAdaptation(SegmentationData):
         )
         self.source, self.target = source, target
         self.target_labeled_batch = target_labeled_batch
+        self.space, self.layout = target.space, target.layout
 
     def find(self, split: str) -> list[Item]:
         return self.target.items(split)
+
+    _listing = find  # the target remembers
 
     def labeled_items(self) -> list[Item]:
         return self.source.labeled_items() + (self.target.labeled_items() if self.target_labeled_batch else [])

@@ -10,18 +10,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from seglab.data.adaptation import DomainAdaptation
 from seglab.data.datamodule import SegmentationData
 from seglab.data.files import Item, check_size, describe, orientation, png_depth, read_ids, read_image, wrong_ids
+from seglab.data.first_look import count_ids
 from seglab.data.parallel import parallel_map
 from seglab.data.plausible import misread
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
-
-EXACT = 1 << 24  # pixels up to which OpenCV's float32 counts are exact
 
 
 @dataclass
@@ -159,7 +157,7 @@ def _inspect(item: Item, space: LabelSpace) -> Found:
     if item.mask:
         try:
             ids = read_ids(item.mask, space)
-            stored = _count(ids)
+            stored = count_ids(ids)
             if stored.sum() < ids.size or stored[space.decode == UNKNOWN].any():
                 problems.append(wrong_ids(item.mask, ids, space))
             if image is not None:
@@ -173,13 +171,6 @@ def _inspect(item: Item, space: LabelSpace) -> Found:
     digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
     oriented = orientation(item.image) != 1
     return Found(problems, image.shape[1::-1], digest, None if problems else stored, oriented, deep)
-
-
-def _count(ids: np.ndarray) -> np.ndarray:
-    """Pixels (256,) int64 by stored id; ids outside 0 to 255 are not counted."""
-    if ids.dtype == np.uint8 and ids.size <= EXACT:  # without Python's lock, which bincount holds
-        return cv2.calcHist([np.ascontiguousarray(ids)], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-    return np.bincount(ids[(ids >= 0) & (ids <= 255)].astype(np.int64), minlength=256)
 
 
 def _check_ids(part: Part, split: str, report: Report) -> None:

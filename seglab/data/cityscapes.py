@@ -50,5 +50,5 @@ class Cityscapes(SegmentationData):
         keys = [image.stem.removesuffix(SUFFIX) for image in images]
         masks = self.root / "gtFine" / split
         return [
-            (key, image, f"{masks / image.parent.name / key}_gtFine_") for key, image in zip(keys, images, strict=True)
+            (key, image, f"{masks}/{image.parent.name}/{key}_gtFine_") for key, image in zip(keys, images, strict=True)
         ]

@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader
 
 from seglab.data.cache import Cache
 from seglab.data.files import Files, Item, Reader, choose_labeled, describe, find_images, is_list, leave_out
+from seglab.data.first_look import check_sample
 from seglab.data.geometry import weak_view
 from seglab.data.pseudo_labels import pseudo_label_files
 from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
 from seglab.data.statistics import ClassStatistics, class_statistics
-from seglab.data.streams import Frames, Masks, Positions, Stream, Truth, frame_loader, stream_loader
+from seglab.data.streams import Frames, Hidden, Masks, Positions, Stream, Truth, frame_loader, stream_loader
 from seglab.labels import LabelSpace, Taxonomy
 from seglab.types import SeglabError
 
@@ -59,6 +60,7 @@ class SegmentationData(LightningDataModule, ABC):
 
     space: LabelSpace
     layout: str  # what root should contain, for messages
+    _remembered: dict[str, list[Item]]  # by split
 
     def __init__(
         self,
@@ -117,15 +119,26 @@ class SegmentationData(LightningDataModule, ABC):
         Raises:
             SeglabError: as ``find``; or the list is absent, empty, or names an image that no split has.
         """
-        items = self.find(split)
+        items = self._listing(split)
         if self.skip is None:
-            return items
+            return list(items)
         others = [item for other in ("train", "val", "test") if other != split for item in self._found(other)]
         return leave_out(items, self.skip, others)
 
+    def _listing(self, split: str) -> list[Item]:
+        """As ``find``, which lists the disk; remembered until an argument is set to something else."""
+        if split not in self._remembered:
+            self._remembered[split] = self.find(split)
+        return self._remembered[split]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if not name.startswith("_"):
+            self.__dict__["_remembered"] = {}
+
     def _found(self, split: str) -> list[Item]:
         try:
-            return self.find(split)
+            return self._listing(split)
         except SeglabError:  # an absent split: only the wording of a message depends on it
             return []
 
@@ -197,8 +210,13 @@ class SegmentationData(LightningDataModule, ABC):
     # Loaders.
 
     def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
-        """Weak views of labeled images with ``mask``."""
+        """Weak views of labeled images with ``mask``.
+
+        Raises:
+            SeglabError: as ``labeled_items``; or a few of the masks show that all are misread.
+        """
         items = self.labeled_items()
+        check_sample([item.mask for item in items if item.mask], self.space)
         rules = (Balanced(self.category_cap),) if self.category_cap < 1 else ()
         order: Order = Shuffled(items, seed, tag, rules)
         if self.rare_classes:
@@ -216,7 +234,7 @@ class SegmentationData(LightningDataModule, ABC):
         reader = self.reader(items)
         masks: dict[str, Masks] = {}
         if self.hidden_masks and any(item.mask for item in items):
-            masks["hidden"] = Truth(reader)
+            masks["hidden"] = Hidden(reader)
         if self.pseudo_labels:
             files = pseudo_label_files(Path(self.pseudo_labels).expanduser(), self.space, items)
             masks["pseudo"] = replace(files, scale=reader.scale)

@@ -1,5 +1,6 @@
 """Which files make up a data set: items, labeled subsets, and decoding."""
 
+import os
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -72,10 +73,7 @@ def find_images(folder: Path, remedy: str) -> list[Path]:
     """
     if not folder.is_dir():
         raise SeglabError(f"{folder} does not exist: {remedy}")
-    try:
-        paths = sorted(path for path in folder.iterdir() if is_image(path))
-    except OSError as error:
-        raise SeglabError(f"{folder} cannot be listed ({error.strerror}): {remedy}") from error
+    paths = [path for path in (folder / name for name in sorted(_names(folder))) if is_image(path)]
     if not paths:
         raise SeglabError(f"{folder} holds no {', '.join(IMAGE_SUFFIXES)} image: {remedy}")
     stems: dict[str, Path] = {}
@@ -102,9 +100,24 @@ def _png(start: str) -> Path | None:
 
 
 def images_in_subfolders(folder: Path, ending: str) -> list[Path]:
-    """PNG images ``<folder>/<any>/*<ending>.png``, sorted by path; ``.PNG`` is one too."""
-    found = (path for path in folder.glob("*/*") if path.stem.endswith(ending) and path.suffix.lower() == ".png")
-    return sorted(path for path in found if is_image(path))
+    """PNG images ``<folder>/<any>/*<ending>.png`` in the order of folders and names; ``.PNG`` is one too.
+
+    Raises:
+        SeglabError: a folder cannot be listed.
+    """
+    found = []
+    for name in sorted(_names(folder)):
+        below = folder / name
+        found += [below / file for file in sorted(_names(below)) if file.endswith((f"{ending}.png", f"{ending}.PNG"))]
+    return [path for path in found if is_image(path)]
+
+
+def _names(folder: Path) -> list[str]:
+    """What a folder holds; nothing if it is none."""
+    try:
+        return os.listdir(folder) if folder.is_dir() else []
+    except OSError as error:
+        raise SeglabError(f"{folder} cannot be listed ({error.strerror}): allow reading it, or remove it") from error
 
 
 def with_ids(found: Iterable[tuple[str, Path, str]], ids: str) -> list[Item]:
@@ -118,9 +131,20 @@ def with_ids(found: Iterable[tuple[str, Path, str]], ids: str) -> list[Item]:
         SeglabError: there are masks of the other kind only.
     """
     found = list(found)
-    items = [Item(key, image, _png(f"{start}{ids}")) for key, image, start in found]
+    there: dict[str, set[str]] = {}  # listed once: asking for each of 25,000 masks takes seconds
+
+    def mask(start: str, ids: str) -> Path | None:
+        folder, name = os.path.split(start)
+        if folder not in there:
+            there[folder] = set(_names(Path(folder)))
+        return next(
+            (Path(f"{start}{ids}{suffix}") for suffix in (".png", ".PNG") if f"{name}{ids}{suffix}" in there[folder]),
+            None,
+        )
+
+    items = [Item(key, image, mask(start, ids)) for key, image, start in found]
     (other,) = {"labelIds", "labelTrainIds"} - {ids}
-    others = (_png(f"{start}{other}") for _, _, start in found)
+    others = (mask(start, other) for _, _, start in found)
     if not any(item.mask for item in items) and (one := next((path for path in others if path), None)):
         raise SeglabError(f"masks are stored as {other} only, such as {one}: set --data.ids {other}")
     return items

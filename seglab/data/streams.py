@@ -4,8 +4,10 @@ So the data that a run sees depends neither on the number of workers nor on the 
 starts at position ``steps x batch`` without stored state.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import albumentations as A
@@ -36,6 +38,24 @@ class Truth:
         mask = self.reader.labels(item)
         check_size(item.mask, mask, item.image, image)
         return mask
+
+
+@dataclass(frozen=True)
+class Hidden(Truth):
+    """The masks of unlabeled images, for diagnosis alone: one that cannot be read counts as none."""
+
+    def __call__(self, item: Item, image: np.ndarray) -> np.ndarray:
+        """Class indices H W uint8."""
+        try:
+            return super().__call__(item, image)
+        except SeglabError as error:
+            _warn_once(f"no hidden truth of {item.image}: {error}")
+            return np.full(image.shape[:2], IGNORE, np.uint8)
+
+
+@lru_cache(maxsize=None)
+def _warn_once(text: str) -> None:
+    print(f"seglab: warning: {text}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from seglab.labels import CITYSCAPES, IGNORE, LabelSpace, distinct_palette
+from seglab.labels import CITYSCAPES, IGNORE, VOC, LabelSpace, distinct_palette
 from seglab.pictures import overlay, write_image
 from seglab.types import SeglabError
 
 FORMATS = ("ids", "cityscapes", "acdc", "voc")
 FRAME = re.compile(r"(.+_\d{6}_\d{6})(?:_.*)?")  # the part of a Cityscapes name that its server pairs files by
-VOC_NAMES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
 VOC_PALETTE = np.array([(0, 0, 0), *distinct_palette(255)], np.uint8)  # 256 x RGB
 
 
@@ -92,12 +88,16 @@ class Export:
                 f"the label space lacks {', '.join(missing)}: a server scores them 0 wherever they occur, "
                 "so these files are no fair entry"
             ]
-        if self.format == "voc" and names != VOC_NAMES:
+        if self.format == "voc" and names != VOC.names:
             return [f"these are not the classes of Pascal VOC ({', '.join(names)}): its server would misread them"]
         merged = {
             names[index]: [stored for stored, other in self.space.ids.items() if other == index]
             for index in set(self.space.ids.values())
         }
+        if self.format == "ids" and (
+            without := [n for n, id_ in zip(names, self.table, strict=False) if id_ == IGNORE]
+        ):
+            return [f"no stored id stands for {', '.join(without)}: pixels of it are written as {IGNORE}"]
         if self.format == "ids" and (several := [name for name, stored in merged.items() if len(stored) > 1]):
             return [f"several ids stand for {', '.join(several)}: the lowest is written, which no server expects"]
         return []

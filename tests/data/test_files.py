@@ -15,6 +15,7 @@ from seglab.data.files import (
     beside,
     choose_labeled,
     find_images,
+    images_in_subfolders,
     read_ids,
     read_image,
     read_mask,
@@ -154,6 +155,19 @@ def test_folders_without_images_name_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     with pytest.raises(SeglabError, match=r"a.jpg and a.png share a name"):
         find_images(tmp_path, "")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "city").mkdir()
+
+    def refuse(folder: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("seglab.data.files.os.listdir", refuse)
+    with pytest.raises(SeglabError, match=rf"{tmp_path}/city cannot be listed \(Permission denied\)"):
+        find_images(tmp_path / "city", "")
+    with pytest.raises(SeglabError, match="cannot be listed"):
+        images_in_subfolders(tmp_path, "_leftImg8bit")
 
 
 # Decoding
