@@ -7,7 +7,7 @@ starts at position ``steps x batch`` without stored state.
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import albumentations as A
@@ -53,7 +53,7 @@ class Hidden(Truth):
             return np.full(image.shape[:2], IGNORE, np.uint8)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _warn_once(text: str) -> None:
     print(f"seglab: warning: {text}", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""What is wrong with data is named twice: by ``seglab data check``, all of it, and by training, where it would stop it."""
+"""What is wrong with data is named by ``seglab data check``, all of it, and by training, where it stops or misleads."""
 
 import re
 import shutil
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 from data_check import check, config
@@ -68,8 +69,6 @@ def turned(root: Path, orientation: int) -> None:
 
 
 def deep(root: Path, values: np.ndarray) -> None:
-    import cv2
-
     cv2.imwrite(str(image(root)), values.astype(np.uint16))
 
 
