@@ -29,6 +29,7 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab validate RUN_DIR [--ckpt_path best]                      score a run on the validation part
   seglab test RUN_DIR [--ckpt_path best]                          score a run on the test part
   seglab predict RUN_DIR --images FOLDER --output FOLDER          label-id PNGs and overlays of any images
+  seglab pseudo-label RUN_DIR --output FOLDER                     label a run's unlabeled images, for its next stage
 
   seglab sweep FILE.yaml [--jobs N] [--dir FOLDER]                many runs; again: skips finished, resumes dead ones
   seglab sweep status FOLDER                                      what became of them
@@ -61,6 +62,10 @@ def _run(args: list[str]) -> None:
             from seglab import trainer_cli
 
             trainer_cli.run(args)
+        case ["pseudo-label", *flags]:
+            from seglab import trainer_cli
+
+            trainer_cli.pseudo_label(flags)
         case [] | ["-h" | "--help"]:
             print(HELP, end="")
         case ["list", "methods" | "additions" | "benchmarks" | "networks" | "data" as what]:

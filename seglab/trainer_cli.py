@@ -1,5 +1,6 @@
 """``seglab fit|validate|test|predict`` through LightningCLI: from config sections to a run directory."""
 
+import argparse
 import logging
 import os
 import re
@@ -10,12 +11,15 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn, cast
 
+import torch
 import yaml
 from jsonargparse import lazy_instance
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+from torch import Tensor
 from torch.optim import Optimizer
 
 import seglab.data
@@ -27,9 +31,11 @@ from seglab.evaluation.writer import FORMATS, Export, file_name
 from seglab.methods import Addition, Method, Schedule
 from seglab.networks import NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
+from seglab.ops.thresholds import ClassBalanced, Fixed
 from seglab.runs import directory
 from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
 from seglab.runs.predictions import PredictionWriter
+from seglab.runs.pseudo_labels import print_coverage, write_pseudo_labels
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.wandb import WandbRun
 from seglab.types import SeglabError
@@ -354,14 +360,18 @@ def run(args: list[str]) -> None:
     Raises:
         SeglabError: the config is wrong or the run fails for a reason that the user can mend.
     """
-    for message in NOISE:
-        warnings.filterwarnings("ignore", message)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _silence()
     try:
         SeglabCLI(_expand_run(args))
     except MisconfigurationException as error:
         raise SeglabError(str(error)) from error
+
+
+def _silence() -> None:
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class _Loader(SeglabCLI):
@@ -369,6 +379,15 @@ class _Loader(SeglabCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         pass
+
+    def loaded(self) -> Method:
+        """The method with the weights of the checkpoint, in evaluation mode."""
+        method = cast(Method, self.model)
+        method.configure_model()
+        state = AtomicCheckpointIO().load_checkpoint(self.config.validate.ckpt_path)
+        method.on_load_checkpoint(state)
+        method.load_state_dict(state["state_dict"])
+        return method.eval()
 
 
 class _Parse(_Loader):
@@ -400,13 +419,62 @@ def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
     Raises:
         SeglabError: it is not a run directory, or the checkpoint is missing or damaged.
     """
-    loader = _Loader(_expand_run(["validate", str(run_dir), "--ckpt_path", checkpoint]))
-    method = cast(Method, loader.model)
-    method.configure_model()
-    state = AtomicCheckpointIO().load_checkpoint(loader.config.validate.ckpt_path)
-    method.on_load_checkpoint(state)
-    method.load_state_dict(state["state_dict"])
-    return method.eval()
+    return _Loader(_expand_run(["validate", str(run_dir), "--ckpt_path", checkpoint])).loaded()
+
+
+def pseudo_label(args: list[str]) -> None:
+    """Run ``pseudo-label``: label the unlabeled images of a run's data with its network, in this process alone.
+
+    Args:
+        args: command line after the command's name.
+
+    Raises:
+        SeglabError: no such run or checkpoint, several processes, or the output cannot be written.
+    """
+
+    class Arguments(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise SeglabError(message)
+
+    parser = Arguments(
+        prog="seglab pseudo-label",
+        description="Label the unlabeled training images of a run's data. Flags of `seglab validate`, such as "
+        "--data.root or --trainer.accelerator, are taken too. Runs in one process, on one device.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run_dir", help="Run directory.")
+    parser.add_argument("--output", type=Path, required=True, help="Folder for PNGs and pseudo_labels.json.")
+    parser.add_argument("--ckpt_path", default="last", help="last, best or a checkpoint file.")
+    parser.add_argument("--by", default="student", help="The network that labels: student, or teacher if there is one.")
+    parser.add_argument("--quantile", type=float, default=0.5, help="Share of a class's pixels below its threshold.")
+    parser.add_argument("--cap", type=float, default=0.9, help="Largest threshold of a class.")
+    parser.add_argument("--threshold", type=float, help="One threshold for all classes instead.")
+    options, flags = parser.parse_known_args(args)
+    rule = ClassBalanced(options.quantile, options.cap) if options.threshold is None else Fixed(options.threshold)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or _rank():
+        raise SeglabError("seglab pseudo-label is a single process: start it without torchrun or srun")
+
+    _silence()
+    alone = ["--trainer.devices", "1", "--trainer.num_nodes", "1", "--trainer.strategy", "auto"]
+    loader = _Loader(_expand_run(["validate", options.run_dir, "--ckpt_path", options.ckpt_path, *alone, *flags]))
+    device = loader.trainer.strategy.root_device
+    method = loader.loaded().to(device)
+    if options.by not in method.evaluated():
+        raise SeglabError(f"--by {options.by}: this run has {' and '.join(method.evaluated())}")
+    network, checkpoint = method.evaluated()[options.by], Path(loader.config.validate.ckpt_path)
+
+    def predict(image: Tensor) -> Tensor:
+        with torch.inference_mode(), loader.trainer.precision_plugin.forward_context():
+            return method.evaluation(network, image.to(device).float() / 255)
+
+    file = checkpoint.stat()
+    named = {"by": options.by, "checkpoint": str(checkpoint)}
+    source = yaml.safe_load(loader.text) | named | {"bytes": file.st_size, "changed": file.st_mtime_ns}
+    data = cast(SegmentationData, loader.datamodule)
+    about = {"run": options.run_dir, **named, "rule": repr(rule)}
+    thresholds, coverage = write_pseudo_labels(options.output, predict, data, rule, source, about)
+    print_coverage(thresholds, coverage, Console())
+    print(f"seglab: pseudo-labels written to {options.output}")
 
 
 def _expand_run(args: list[str]) -> list[str]:

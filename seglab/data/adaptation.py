@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from seglab.data.datamodule import LABELED, SegmentationData
 from seglab.data.files import Item, Reader
@@ -23,13 +25,14 @@ class DomainAdaptation(SegmentationData):
     Args:
         source: its labeled images, crop, scale, ``rare_classes``, ``category_cap`` and ``labeled_batch`` are used.
         target: its unlabeled training images, crop, scale, ``pseudo_labels``, ``unlabeled_batch``, workers and
-            evaluation parts are used; with ``target_labeled_batch`` its labeled images too.
+            evaluation parts are used; with ``target_labeled_batch`` its labeled images, ``rare_classes`` and
+            ``category_cap`` too.
         target_labeled_batch: so many of the ``labeled_batch`` images of a step are labeled images of the target.
         seed: set by the run's seed.
 
     Raises:
         SeglabError: the two name their classes differently, a step cannot hold that many labeled target images, the
-            target asks for a law of labeled crops, or the source for pseudo-labels.
+            target asks for a law of labeled crops that it does not give, or the source for pseudo-labels.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class DomainAdaptation(SegmentationData):
                 f"labeled images of source and target share a batch, but their crops are {source.crop} and "
                 f"{target.crop}: choose one"
             )
-        if target.rare_classes or target.category_cap < 1:
+        if not target_labeled_batch and (target.rare_classes or target.category_cap < 1):
             raise SeglabError("rare_classes and category_cap choose labeled crops: give them to the source")
         if source.pseudo_labels:
             raise SeglabError("pseudo_labels are of unlabeled images: give them to the target")
@@ -59,7 +62,7 @@ class DomainAdaptation(SegmentationData):
             labeled_batch=source.labeled_batch,
             unlabeled_batch=target.unlabeled_batch,
             workers=target.workers,
-            rare_classes=source.rare_classes,
+            rare_classes=source.rare_classes or target.rare_classes,
             seed=seed,
         )
         self.source, self.target = source, target
@@ -78,7 +81,11 @@ class DomainAdaptation(SegmentationData):
         return self.target.unlabeled_items()
 
     def class_statistics(self) -> ClassStatistics:
-        return self.source.class_statistics()
+        source = self.source.class_statistics()
+        if not self.target_labeled_batch:
+            return source
+        target = self.target.class_statistics()
+        return ClassStatistics(source.keys + target.keys, np.concatenate([source.pixels, target.pixels]))
 
     def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:
         return self.target.reader(items, evaluation)
@@ -92,6 +99,9 @@ class DomainAdaptation(SegmentationData):
 
     def unlabeled_stream(self, seed: int) -> Stream:
         return self.target.unlabeled_stream(seed)
+
+    def unlabeled_frames(self, items: Sequence[Item]) -> DataLoader:
+        return self.target.unlabeled_frames(items)
 
 
 class SharedStream(Stream):

@@ -4,7 +4,6 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -236,8 +235,8 @@ class SegmentationData(LightningDataModule, ABC):
         if self.hidden_masks and any(item.mask for item in items):
             masks["hidden"] = Hidden(reader)
         if self.pseudo_labels:
-            files = pseudo_label_files(Path(self.pseudo_labels).expanduser(), self.space, items)
-            masks["pseudo"] = replace(files, scale=reader.scale)
+            folder = Path(self.pseudo_labels).expanduser()
+            masks["pseudo"] = pseudo_label_files(folder, self.space, items, reader.scale)
         return Stream(Shuffled(items, seed, UNLABELED), reader, masks, self._view(reader), seed, UNLABELED)
 
     def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:
@@ -315,6 +314,11 @@ class SegmentationData(LightningDataModule, ABC):
                 f"{len(bare)} {split} images have no mask: {describe(bare)}. Expected layout: {self.layout}"
             )
         return items
+
+    def unlabeled_frames(self, items: Sequence[Item]) -> DataLoader:
+        """Whole unlabeled training images in the order given, with a mask where hidden ground truth is wanted."""
+        shown = items if self.hidden_masks else [item._replace(mask=None) for item in items]
+        return frame_loader(Frames(shown, self.space), self.workers)
 
     def predict_dataloader(self) -> DataLoader:
         return self._frames(self.predicted_items())

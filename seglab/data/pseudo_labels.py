@@ -14,8 +14,14 @@ DESCRIPTION = "pseudo_labels.json"
 REMEDY = "write them with `seglab pseudo-label RUN_DIR --output FOLDER`"
 
 
-def pseudo_label_files(folder: Path, space: LabelSpace, items: Sequence[Item]) -> MaskFiles:
+def pseudo_label_files(folder: Path, space: LabelSpace, items: Sequence[Item], scale: float = 1.0) -> MaskFiles:
     """The pseudo-labels ``<key>.png`` of ``items``: class indices, 255 where there is none.
+
+    Args:
+        folder: that ``seglab pseudo-label`` wrote.
+        space: of the data.
+        items: the unlabeled images.
+        scale: of the images as their reader gives them, relative to their files.
 
     Raises:
         SeglabError: the folder or its description is absent, they are of other classes, or an image has none.
@@ -35,7 +41,7 @@ def pseudo_label_files(folder: Path, space: LabelSpace, items: Sequence[Item]) -
             f"{len(missing)} of {len(items)} unlabeled images have no pseudo-label in {folder}: {describe(missing)}: "
             f"{REMEDY}, for the same unlabeled images"
         )
-    return MaskFiles(partial(_file, folder), LabelSpace(space.names, space.palette))
+    return MaskFiles(partial(_file, folder), LabelSpace(space.names, space.palette), scale)
 
 
 def _file(folder: Path, item: Item) -> Path:

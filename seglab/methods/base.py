@@ -141,8 +141,9 @@ class Method(LightningModule, ABC):
             self.build()
             for part in self.additions:
                 cast(Addition, part).build(self)
-        names = ["student", "teacher"] if self.has_teacher else ["student"]
-        self.metrics = nn.ModuleDict({name: SegmentationMetric(self.class_names, self.subsets) for name in names})
+        self.metrics = nn.ModuleDict(
+            {name: SegmentationMetric(self.class_names, self.subsets) for name in self.evaluated()}
+        )
         self.pseudo_quality = PseudoLabelQuality(self.class_names)
         self.pseudo_quality.persistent(True)  # so that the curves of a resumed run have no dent
 

@@ -21,6 +21,7 @@ class Schedule:
 
     Attributes:
         power: polynomial decay ``(1 - step / steps) ** power``: 0.9 is DeepLab's, 1 linear, 0 constant.
+        steps: length of the decay; more than the run has for recipes that stop early (AdvEnt). 0: the run's.
         warmup: steps of linear warm-up, 0 for none.
         warmup_factor: fraction of the learning rate at step 0 of the warm-up.
         head_factor: multiplies the learning rate of everything outside the encoders.
@@ -28,20 +29,21 @@ class Schedule:
     """
 
     power: float = 0.9
+    steps: int = 0
     warmup: int = 0
     warmup_factor: float = 1e-6
     head_factor: float = 1.0
     decay_norms: bool = False
 
     def __post_init__(self) -> None:
-        if self.power < 0 or self.warmup < 0 or self.head_factor <= 0 or not 0 <= self.warmup_factor <= 1:
+        if min(self.power, self.steps, self.warmup) < 0 or self.head_factor <= 0 or not 0 <= self.warmup_factor <= 1:
             raise SeglabError(
-                f"{self}: power and warmup are at least 0, head_factor is positive and warmup_factor in [0, 1]"
+                f"{self}: power, steps and warmup are at least 0, head_factor is positive and warmup_factor in [0, 1]"
             )
 
     def factor(self, step: int, steps: int) -> float:
-        """What the learning rate is multiplied with at ``step`` of ``steps``."""
-        decay = max(0.0, 1 - step / steps) ** self.power
+        """What the learning rate is multiplied with at ``step`` of a run of ``steps``."""
+        decay = max(0.0, 1 - step / (self.steps or steps)) ** self.power
         if step >= self.warmup:
             return decay
         return decay * (self.warmup_factor + (1 - self.warmup_factor) * step / self.warmup)

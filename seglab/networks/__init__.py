@@ -1,7 +1,18 @@
 """Networks: from images in [0, 1] to logits, features and auxiliary outputs."""
 
 from seglab.networks.base import Network, NetworkFactory
+from seglab.networks.daformer import DAFormerNetwork
 from seglab.networks.deeplabv2 import DeepLabV2
+from seglab.networks.dpt import DPT
+from seglab.networks.fcn import FCN
 from seglab.networks.segmenter import Segmenter
 
-__all__ = ["DeepLabV2", "Network", "NetworkFactory", "Segmenter"]
+__all__ = [
+    "DPT",
+    "FCN",
+    "DAFormerNetwork",
+    "DeepLabV2",
+    "Network",
+    "NetworkFactory",
+    "Segmenter",
+]

@@ -19,6 +19,7 @@ class Network(nn.Module, ABC):
     Attributes:
         encoder: the pre-trained part; every parameter outside it gets the head's learning-rate multiplier.
         feature_channels: D of ``Output.features``.
+        aux_heads: the names in ``Output.aux`` that hold logits B K H W of auxiliary heads.
 
     Args:
         mean: per-channel mean of the encoder's training images, in [0, 1].
@@ -29,6 +30,7 @@ class Network(nn.Module, ABC):
 
     encoder: nn.Module
     feature_channels: int
+    aux_heads: tuple[str, ...] = ()
     mean: Tensor  # 1 3 1 1
     std: Tensor  # 1 3 1 1
 
@@ -83,10 +85,15 @@ class Network(nn.Module, ABC):
     def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Logits of the prepared image -> those of the image of ``size``: B K h w -> B K H W, bilinear, padding cut."""
         height, width = size
-        padded = (height + self._padding(height), width + self._padding(width))
-        if logits.shape[-2:] != padded:
-            logits = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)
+        extent = self.extent(size)
+        if logits.shape[-2:] != extent:
+            logits = F.interpolate(logits, size=extent, mode="bilinear", align_corners=False)
         return logits[..., :height, :width]
+
+    def extent(self, size: Sequence[int]) -> tuple[int, int]:
+        """Height and width of a prepared image of ``size``, padding included: what the grid of ``features`` covers."""
+        height, width = size
+        return height + self._padding(height), width + self._padding(width)
 
     def split(self, *images: Tensor) -> tuple[Output, ...]:
         """Several batches in one forward, and one ``Output`` for each: B1 3 H W, B2 3 H W, ... -> that many.

@@ -1,14 +1,13 @@
 """DeepLab v2, the network of most of the domain-adaptation literature."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import timm
 from torch import Tensor, nn
 
 from seglab.networks.base import Network
-from seglab.networks.encoders import find_encoder, pixel_statistics, timm_name
+from seglab.networks.encoders import dilated_encoder, find_encoder, pixel_statistics, timm_name
 from seglab.networks.weights import load_encoder_weights
+from seglab.ops.norm import batch_norms
 from seglab.types import Output, SeglabError
 
 
@@ -28,6 +27,8 @@ class DeepLabV2(Network):
             the methods that start from its code in effect use (6, 12).
         aux: a second head on the last stage but one (layer 3 of a ResNet), its logits B K H W in ``aux["layer3"]``, as
             AdvEnt trains it.
+        train_norms: let the encoder's normalisation weights and biases learn. Most adaptation papers on this network
+            keep them as pre-trained, and normalise with batch statistics all the same.
 
     Raises:
         SeglabError: an encoder that is unknown or cannot be dilated, no rates, or weights that do not fit.
@@ -40,18 +41,22 @@ class DeepLabV2(Network):
         weights: str = "imagenet",
         rates: tuple[int, ...] = (6, 12, 18, 24),
         aux: bool = False,
+        train_norms: bool = True,
     ) -> None:
         if not rates or min(rates) < 1:
             raise SeglabError(f"rates {list(rates)}: give one positive dilation or more, such as [6, 12, 18, 24]")
         name = find_encoder(f"tu-{encoder.removeprefix('tu-')}")
-        backbone = dilated_encoder(timm_name(name))
+        backbone = dilated_encoder(timm_name(name), 8, stages=2)
         super().__init__(*pixel_statistics(name), multiple=8)
         self.encoder = backbone
         layer3, layer4 = backbone.feature_info.channels()
         self.head = ASPPL(layer4, num_classes, rates)
         self.aux_head = ASPPL(layer3, num_classes, rates) if aux else None
+        self.aux_heads = ("layer3",) if aux else ()
         self.feature_channels = layer4
         load_encoder_weights(self.encoder, weights, name)
+        for norm in batch_norms(self.encoder):
+            norm.requires_grad_(train_norms)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         return list(self.encoder(self.prepare(image)))
@@ -79,15 +84,3 @@ class ASPPL(nn.Module):
         for branch in others:
             logits = logits + branch(features)
         return logits
-
-
-def dilated_encoder(name: str) -> Any:
-    """The last two stages of a timm model, both at stride 8; raises SeglabError where timm cannot do that."""
-    try:
-        encoder = timm.create_model(name, features_only=True, output_stride=8, out_indices=(-2, -1))
-    except (TypeError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
-        reason = str(error) or "not supported"
-        raise SeglabError(f"encoder {name!r} cannot be dilated to output stride 8: {reason}") from error
-    if (strides := encoder.feature_info.reduction()) != [8, 8]:
-        raise SeglabError(f"encoder {name!r} ignores output stride 8: its last stages have {strides}")
-    return encoder

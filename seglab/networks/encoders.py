@@ -1,6 +1,7 @@
 """Encoders by name: those of segmentation-models-pytorch (smp) and, behind ``tu-``, those of timm."""
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -67,6 +68,44 @@ def pixel_statistics(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]
         if encoder.startswith(prefix):
             return statistics
     return IMAGENET_MEAN, IMAGENET_STD
+
+
+def dilated_encoder(name: str, output_stride: int, stages: int = 0) -> Any:
+    """A timm model that returns its last ``stages`` (0: all) as B D h w, the last one at ``output_stride`` (8, 16, 32).
+
+    Raises:
+        SeglabError: the model cannot be dilated to that stride, or returns no feature maps.
+    """
+    options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+    if stages:
+        options["out_indices"] = tuple(range(-stages, 0))
+    try:
+        encoder = timm.create_model(name, features_only=True, **options)
+    except (TypeError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
+        reason = str(error) or "not supported"
+        raise SeglabError(f"encoder {name!r} cannot be dilated to output stride {output_stride}: {reason}") from error
+    if (strides := encoder.feature_info.reduction())[-1] != output_stride or strides != sorted(strides):
+        raise SeglabError(f"encoder {name!r} ignores output stride {output_stride}: its stages have {strides}")
+    if str(getattr(encoder, "output_fmt", "NCHW")).rpartition(".")[2] not in ("NCHW", "None"):
+        raise SeglabError(f"encoder {name!r} does not return feature maps: choose a convolutional one")
+    return encoder
+
+
+def set_multi_grid(encoder: nn.Module, dilations: Sequence[int]) -> None:
+    """Give the 3x3 convolutions of a ResNet's last stage one dilation per block (DeepLab v3, section 3.2).
+
+    Raises:
+        SeglabError: the encoder has no ``layer4``, or another number of blocks there.
+    """
+    stage = next((part for name, part in encoder.named_modules() if name.rpartition(".")[2] == "layer4"), None)
+    blocks = list(stage.children()) if stage else []
+    if len(blocks) != len(dilations):
+        found = f"{len(blocks)} blocks in layer4" if stage else "no layer4"
+        raise SeglabError(f"multi_grid {list(dilations)} is for one block each of a ResNet's layer4; here is {found}")
+    for block, dilation in zip(blocks, dilations, strict=True):
+        for part in block.modules():
+            if isinstance(part, nn.Conv2d) and part.kernel_size == (3, 3):
+                part.dilation = part.padding = (dilation, dilation)
 
 
 def near(name: str, known: list[str]) -> str:

@@ -12,7 +12,7 @@ from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import Tensor, nn
 
 from seglab.networks.base import Network
-from seglab.networks.encoders import find_encoder, near, pixel_statistics, timm_name
+from seglab.networks.encoders import find_encoder, near, pixel_statistics, set_multi_grid, timm_name
 from seglab.networks.weights import load_encoder_weights
 from seglab.types import Output, SeglabError
 
@@ -51,6 +51,8 @@ class Segmenter(Network):
         output_stride: pixels of the image per pixel of the encoder's last stage: 8 or 16 for DeepLabV3 and
             DeepLabV3Plus, 16 or 32 for PAN. 0 is the decoder's own: 16, for DeepLabV3 8; the other decoders have
             no choice.
+        multi_grid: dilations of the blocks of a ResNet's last stage, such as [2, 4, 8] (CPS, AEL). None: those that the
+            output stride implies.
         projection: width of an embedding per pixel, L2-normalised, in ``aux["projection"]`` (B projection h w), for
             contrastive losses: convolution 1x1 - batch normalisation - ReLU - convolution 1x1 on the features.
             0 for none.
@@ -70,6 +72,7 @@ class Segmenter(Network):
         weights: str = "imagenet",
         output_stride: int = 0,
         projection: int = 0,
+        multi_grid: tuple[int, ...] = (),
         decoder_options: dict[str, Any] | None = None,
     ) -> None:
         encoder = find_encoder(encoder)
@@ -80,6 +83,8 @@ class Segmenter(Network):
         minimum = 8 * stride if decoder == "PAN" else max(32, multiple)
         super().__init__(*pixel_statistics(encoder), multiple=multiple, minimum=minimum)
 
+        if multi_grid:
+            set_multi_grid(model.encoder, multi_grid)
         self.encoder = model.encoder
         self.decoder: nn.Module = model.decoder
         # Without smp's own upsampling, which aligns corners.

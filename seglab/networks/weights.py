@@ -125,7 +125,8 @@ def classifier_keys(own: Mapping[str, Tensor], encoder_name: str) -> dict[str, s
         names = (prefix + spelt for prefix in prefixes for spelt in (key, key.replace(".", "_", 1)))
         return next((candidate for candidate in names if candidate in own), None)
 
-    return {key: encoder_key(key) for key in keys}
+    # DINOv2's own files have the token that stood for hidden patches; no classifier and no encoder here does.
+    return {"mask_token": None, **{key: encoder_key(key) for key in keys}}
 
 
 def count_matches(state: Iterable[str], table: Mapping[str, str | None]) -> list[tuple[str, int]]:

@@ -91,6 +91,31 @@ class FixedAreaBox(BoxLaw):
         return mask & _chosen(batch, self.probability, device)
 
 
+@dataclass(frozen=True)
+class HalfBox(BoxLaw):
+    """One box of half the image's area, wider than half the image (the published code of U2PL and ReCo).
+
+    The width is drawn from the whole numbers between width / 2 + 1 and width - 1; the height follows.
+
+    Attributes:
+        probability: share of images that get a box.
+    """
+
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_probability(self, self.probability)
+
+    def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
+        narrowest = width // 2 + 1
+        box_w = torch.randint(narrowest, max(width, narrowest + 1), (batch, 1), device=device)
+        box_h = (0.5 * height * width / box_w).round()
+        top = (torch.rand((batch, 1), device=device) * (height - box_h + 1)).floor()
+        left = (torch.rand((batch, 1), device=device) * (width - box_w + 1)).floor()
+        mask = _inside(top, left, box_h, box_w, height, width).squeeze(1)
+        return mask & _chosen(batch, self.probability, device)
+
+
 class Pixels(NamedTuple):
     """What mixing moves together: images and what is known about each of their pixels."""
 
@@ -118,16 +143,23 @@ def partners(unlabeled: Pixels, labeled: Pixels) -> Pixels:
     """
     if len(unlabeled.image) > 1:
         return Pixels(*(x.roll(1, 0) for x in unlabeled))
-    one = Pixels(*(x[:1] for x in labeled))
-    size = unlabeled.image.shape[-2:]
-    return one if one.image.shape[-2:] == size else Pixels(*(_resize(x, size) for x in one))
+    return resized(Pixels(*(x[:1] for x in labeled)), unlabeled.image.shape[-2:])
+
+
+def mix(mask: Tensor, new: Pixels, old: Pixels) -> Pixels:
+    """``new`` where the mask B H W is True, else ``old``: image, label, weight and validity alike."""
+    return Pixels(*(paste(mask, theirs, ours) for theirs, ours in zip(new, old, strict=True)))
 
 
 def cutmix(law: BoxLaw, new: Pixels, old: Pixels) -> Pixels:
-    """``old`` with boxes of ``new``: image, label, weight and validity alike."""
+    """``old`` with boxes of ``new``."""
     batch, _, height, width = old.image.shape
-    mask = law(batch, height, width, old.image.device)
-    return Pixels(*(paste(mask, theirs, ours) for theirs, ours in zip(new, old, strict=True)))
+    return mix(law(batch, height, width, old.image.device), new, old)
+
+
+def resized(pixels: Pixels, size: torch.Size) -> Pixels:
+    """Pixels at a height and width; they themselves where it is theirs already."""
+    return pixels if pixels.image.shape[-2:] == size else Pixels(*(_resize(x, size) for x in pixels))
 
 
 def _resize(x: Tensor, size: torch.Size) -> Tensor:
@@ -162,4 +194,8 @@ def _check(law: BoxLaw, area: str, probability: float) -> None:
         (low, high),
         "give shares of the image, 0 < low <= high <= 1",
     )
-    check(0.0 <= probability <= 1.0, f"{name}.probability", probability, "give a probability in [0, 1]")
+    _check_probability(law, probability)
+
+
+def _check_probability(law: BoxLaw, probability: float) -> None:
+    check(0.0 <= probability <= 1.0, f"{type(law).__name__}.probability", probability, "give a probability in [0, 1]")

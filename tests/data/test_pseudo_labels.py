@@ -9,6 +9,7 @@ import torch
 from layouts import save, write_cityscapes
 
 from seglab.data import GTA5, Cityscapes, DomainAdaptation
+from seglab.data.cache import write_cache
 from seglab.data.files import read_mask
 from seglab.labels import CITYSCAPES
 from seglab.types import SeglabError
@@ -103,3 +104,16 @@ def test_unlabeled_images_of_a_target_need_no_label_at_all(tmp_path: Path, gta5:
     target = Cityscapes(str(tmp_path / "cs"), crop=(32, 48), pseudo_labels=str(folder))
     sample = DomainAdaptation(GTA5(str(gta5)), target).unlabeled_stream(0)[0]
     assert set(sample) == {"image", "valid", "key", "pseudo"}
+
+
+def test_they_follow_images_that_a_cache_holds_smaller(cityscapes: Path, folder: Path, tmp_path: Path) -> None:
+    data = Cityscapes(str(cityscapes), **OPTIONS)
+    write_cache(data.items("train"), data.root, data.space, tmp_path / "cache", scale=0.5)
+    data = Cityscapes(str(cityscapes), pseudo_labels=str(folder), cache=str(tmp_path / "cache"), **OPTIONS)
+    stream, known = data.unlabeled_stream(0), 0
+    for position in range(10):
+        sample = stream[position]
+        some = sample["pseudo"] != 255
+        assert torch.equal(sample["pseudo"][some], sample["hidden"][some])
+        known += int(some.sum())
+    assert known > 1000

@@ -164,3 +164,18 @@ def test_adaptation_refuses_what_would_have_no_effect(gta5: Path, cityscapes: Pa
         DomainAdaptation(GTA5(str(gta5)), Cityscapes(str(cityscapes), category_cap=0.75))
     with pytest.raises(SeglabError, match="give them to the target"):
         DomainAdaptation(GTA5(str(gta5), pseudo_labels="folder"), Cityscapes(str(cityscapes)))
+
+
+def test_an_adaptation_with_labels_of_both_counts_both(gta5: Path, cityscapes: Path, tmp_path: Path) -> None:
+    options = {"crop": (24, 32), "rare_classes": RareClasses(min_pixels=100), "statistics": str(tmp_path)}
+    source = GTA5(str(gta5), labeled_batch=4, **options)
+    target = Cityscapes(str(cityscapes), labeled="1/3", **options)
+    data = DomainAdaptation(source, target, target_labeled_batch=1)
+    parts = [source.class_statistics(), target.class_statistics()]
+    assert data.class_statistics().keys == parts[0].keys + parts[1].keys
+    assert np.array_equal(data.class_statistics().pixels, np.concatenate([part.pixels for part in parts]))
+    stream = data.labeled_stream(0)
+    for position in range(8):
+        pick = stream.order(position)
+        assert isinstance(pick.rules[-1], Shows)
+        assert (pick.item in target.labeled_items()) == (position % 4 == 0)

@@ -27,7 +27,15 @@ def test_warmup_then_linear_decay_as_daformer() -> None:
     assert linear.factor(40_000, 40_000) == 0
 
 
-@pytest.mark.parametrize("bad", [{"power": -1}, {"warmup": -1}, {"head_factor": 0}, {"warmup_factor": 2}])
+def test_a_decay_that_the_run_does_not_finish() -> None:
+    """AdvEnt decays over 250,000 steps and stops after 120,000."""
+    assert Schedule(power=0.9, steps=250_000).factor(120_000, 120_000) == pytest.approx((1 - 0.48) ** 0.9)
+    assert Schedule(power=0.9, steps=100).factor(150, 200) == 0
+
+
+@pytest.mark.parametrize(
+    "bad", [{"power": -1}, {"steps": -1}, {"warmup": -1}, {"head_factor": 0}, {"warmup_factor": 2}]
+)
 def test_a_wrong_schedule_is_refused(bad: dict) -> None:
     with pytest.raises(SeglabError, match=next(iter(bad))):
         Schedule(**bad)

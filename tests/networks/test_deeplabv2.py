@@ -78,3 +78,20 @@ def test_gradient_reaches_the_encoder_from_both_heads() -> None:
 def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:
     with pytest.raises(SeglabError, match=message):
         tiny(**arguments)
+
+
+@pytest.mark.parametrize("train_norms", [True, False])
+def test_normalisation_weights_learn_when_asked_to(train_norms: bool) -> None:
+    network = tiny(aux=True, train_norms=train_norms).train()
+    output = network(torch.rand(2, 3, 64, 64))
+    (output.logits.sum() + output.aux["layer3"].sum()).backward()
+    norms = {name for name, part in network.encoder.named_modules() if isinstance(part, torch.nn.BatchNorm2d)}
+    assert norms
+    for name, parameter in network.encoder.named_parameters():
+        assert (parameter.grad is not None) == (train_norms or name.rpartition(".")[0] not in norms), name
+
+
+def test_auxiliary_heads_are_named() -> None:
+    assert tiny().aux_heads == ()
+    network = tiny(aux=True)
+    assert network.aux_heads == tuple(network(torch.rand(2, 3, 64, 64)).aux) == ("layer3",)

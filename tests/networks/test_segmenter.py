@@ -152,3 +152,28 @@ def test_a_smp_encoder_wins_over_a_timm_one_of_the_same_name() -> None:
 def test_wrong_arguments_are_named_with_the_remedy(arguments: dict, message: str) -> None:
     with pytest.raises(SeglabError, match=message):
         tiny(**arguments)
+
+
+@pytest.mark.parametrize("encoder", ["resnet50", "tu-resnet50c"])
+def test_multi_grid_dilates_the_blocks_of_the_last_stage_one_by_one(encoder: str) -> None:
+    def layer4(**arguments: object) -> list[nn.Conv2d]:
+        network = tiny(encoder=encoder, decoder_options=None, **arguments)
+        stage = dict(network.encoder.named_modules())["layer4" if encoder == "resnet50" else "model.layer4"]
+        return [part for part in stage.modules() if isinstance(part, nn.Conv2d) and part.kernel_size == (3, 3)]
+
+    plain, grid = layer4(), layer4(multi_grid=(2, 4, 8))
+    assert [part.dilation for part in grid] == [part.padding for part in grid] == [(2, 2), (4, 4), (8, 8)]
+    assert [part.stride for part in grid] == [part.stride for part in plain] == [(1, 1)] * 3
+    assert [part.weight.shape for part in grid] == [part.weight.shape for part in plain]
+
+
+def test_multi_grid_keeps_the_grid() -> None:
+    image = torch.rand(1, 3, 64, 96)
+    network = tiny(encoder="resnet50", decoder_options=None, multi_grid=(2, 4, 8)).eval()
+    assert network.encode(image)[-1].shape[-2:] == (4, 6)
+
+
+@pytest.mark.parametrize(("encoder", "found"), [("resnet18", "2 blocks"), ("test_efficientnet", "no layer4")])
+def test_multi_grid_is_for_resnets(encoder: str, found: str) -> None:
+    with pytest.raises(SeglabError, match=rf"multi_grid \[2, 4, 8\].*{found}"):
+        tiny(encoder=encoder, multi_grid=(2, 4, 8))

@@ -3,7 +3,7 @@ import torch
 from jsonargparse import ArgumentParser, lazy_instance
 
 from seglab.labels import IGNORE
-from seglab.ops.cutmix import AreaBox, BoxLaw, FixedAreaBox, Pixels, certain, cutmix, partners, paste
+from seglab.ops.cutmix import AreaBox, BoxLaw, FixedAreaBox, HalfBox, Pixels, certain, cutmix, partners, paste
 from seglab.types import SeglabError
 
 CPU = torch.device("cpu")
@@ -76,7 +76,20 @@ def test_three_toggled_boxes_have_the_published_area():
     assert share.std().item() == pytest.approx(0.069, abs=0.01)
 
 
-@pytest.mark.parametrize("law", [AreaBox(), FixedAreaBox(boxes=2)])
+def test_half_box_covers_half_the_image_and_more_than_half_its_width():
+    torch.manual_seed(0)
+    masks = HalfBox()(2000, 100, 200, CPU)
+    assert masks.float().mean((1, 2)).sub(0.5).abs().max() < 0.005  # the height is rounded to pixels
+    assert all(is_rectangle(mask) for mask in masks[:50])
+    width = masks.any(1).sum(1)
+    assert (width.min(), width.max()) == (101, 199)
+    assert width.float().mean().item() == pytest.approx(150, abs=2)
+    assert HalfBox()(3, 321, 321, CPU).float().mean((1, 2)).sub(0.5).abs().max() < 0.0016
+    assert HalfBox()(2, 1, 1, CPU).shape == (2, 1, 1)
+    assert not HalfBox(probability=0.0)(4, 8, 8, CPU).any()
+
+
+@pytest.mark.parametrize("law", [AreaBox(), FixedAreaBox(boxes=2), HalfBox()])
 def test_laws_draw_on_the_device_without_waiting_and_repeat_with_the_seed(law, no_host_sync):
     torch.manual_seed(3)
     with no_host_sync:
@@ -148,6 +161,7 @@ def test_swapping_the_law_in_a_config_keeps_no_area_of_the_old_one():
         (AreaBox, {"probability": 1.5}),
         (FixedAreaBox, {"proportion": (0.5, 1.2)}),
         (FixedAreaBox, {"boxes": 0}),
+        (HalfBox, {"probability": -0.1}),
     ],
 )
 def test_settings_out_of_range_are_named(law, settings):

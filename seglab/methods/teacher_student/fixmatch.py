@@ -22,17 +22,19 @@ class FixMatch(Method):
     An EMA teacher labels the weak view of an unlabeled image; pixels above a threshold supervise the student on a
     strong view, into which CutMix pastes a box of another image.
 
-    Deviations: Sohn et al. label with the network itself, which is ``decay: 0`` here (a copy in evaluation mode;
-    UniMatch V1 labels in training mode). The code of UniMatch halves the sum of both losses; here it is the paper's
-    ``supervised + weight x consistency``, so with SGD its learning rates are halved. Its CutMix partner could be
-    another crop of the same image; here it is the neighbour in the batch, and a labeled image at batch size 1. Its
+    Deviations: Sohn et al. label with the network itself, which is ``decay: 0`` here, a copy in evaluation mode; the
+    code of UniMatch V1 does so in training mode, which is ``decay: 0`` with ``batch_statistics``, except that it
+    normalises labeled and weak images as one batch. Both codes halve the sum of both losses; here it is the paper's
+    ``supervised + weight x consistency``, so with SGD their learning rates are halved. Their CutMix partner could be
+    another crop of the same image; here it is the neighbour in the batch, and a labeled image at batch size 1. Their
     strong views enter the running statistics of batch normalisation; here only with ``strong_statistics``, because
     evaluation on clean images uses them.
 
     Args:
-        threshold: confidence from which a pixel is trusted, in [0, 1].
+        threshold: confidence from which a pixel is trusted, in [0, 1]; 0 in UniMatch on Cityscapes.
         weight: of the consistency term.
         decay: share of the old teacher kept per step; 0: the student itself.
+        batch_statistics: the teacher's BatchNorm normalises with its own batch, not with running statistics.
         strong_statistics: let strong views enter the running statistics of batch normalisation.
         strong: photometric perturbation of the student's view.
         boxes: law of the CutMix boxes.
@@ -43,6 +45,7 @@ class FixMatch(Method):
         threshold: float = 0.95,
         weight: float = 1.0,
         decay: float = 0.996,
+        batch_statistics: bool = False,
         strong_statistics: bool = False,
         strong: StrongView = StrongView(),
         boxes: BoxLaw = lazy_instance(AreaBox),
@@ -50,24 +53,26 @@ class FixMatch(Method):
     ) -> None:
         super().__init__(**common)
         check(0 <= threshold <= 1, "FixMatch.threshold", threshold, "give a confidence in [0, 1]")
-        self.threshold, self.weight, self.decay = threshold, weight, decay
+        self.threshold, self.weight = threshold, weight
+        self.decay, self.batch_statistics = decay, batch_statistics
         self.strong_statistics = strong_statistics
         self.strong, self.boxes = strong, boxes
 
     def build(self) -> None:
         super().build()
-        self.teacher = Teacher(self.student, self.decay)
+        self.teacher = Teacher(self.student, self.decay, batch_statistics=self.batch_statistics)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+        weak, valid = unlabeled["image"], unlabeled["valid"]
 
-        label, confidence = pseudo_label(self.teacher(unlabeled["image"]).logits)
+        label, confidence = pseudo_label(self.teacher(weak).logits)
         trusted = pixel_threshold(confidence, self.threshold)
         self.observe(label, trusted > 0)
 
-        strong = Pixels(self.strong(unlabeled["image"]), label, trusted, unlabeled["valid"])
         truth = certain(labeled["image"], labeled["mask"], labeled["valid"])
-        mixed = cutmix(self.boxes, partners(strong, truth), strong)
+        view = Pixels(self.strong(weak), label, trusted, valid)
+        mixed = cutmix(self.boxes, partners(view, truth), view)
 
         out_l = self.student(labeled["image"])
         with frozen_statistics(self.student, not self.strong_statistics):

@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-from jsonargparse import lazy_instance
 from torch import Tensor
 
 from seglab.methods.base import Method
-from seglab.ops.cutmix import BoxLaw, FixedAreaBox, certain, cutmix, partners
+from seglab.ops.check import check
 from seglab.ops.ema import Teacher
 from seglab.ops.losses import pixel_mean, squared_distance
+from seglab.ops.norm import frozen_statistics
 from seglab.ops.ramps import sigmoid_rampup
 from seglab.ops.strong import StrongView
 from seglab.types import Batch
@@ -30,10 +30,11 @@ class MeanTeacher(Method):
         decay: share of the old teacher kept per step.
         warmup: let the decay rise from 0 as 1 - 1 / (step + 1).
         batch_statistics: the teacher's BatchNorm normalises with its own batch, not with running statistics.
+        average_buffers: the teacher averages the student's running statistics too, where it would copy them.
         on_labeled: consistency on labeled images too.
+        strong_statistics: let the student's unlabeled views enter the running statistics of batch normalisation; set
+            it to False along with a ``strong`` that does something.
         strong: photometric perturbation of the student's unlabeled view; off by default.
-        boxes: law of CutMix boxes, which mix unlabeled images and the teacher's probabilities alike; off by default,
-            its ``probability`` switches it on.
     """
 
     def __init__(
@@ -43,34 +44,38 @@ class MeanTeacher(Method):
         decay: float = 0.99,
         warmup: bool = False,
         batch_statistics: bool = False,
+        average_buffers: bool = False,
         on_labeled: bool = True,
+        strong_statistics: bool = True,
         strong: StrongView = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0),
-        boxes: BoxLaw = lazy_instance(FixedAreaBox, probability=0.0),
         **common: Any,
     ) -> None:
         super().__init__(**common)
+        check(weight >= 0, "MeanTeacher.weight", weight, "give 0 or more")
         self.weight, self.ramp_up = weight, ramp_up
-        self.decay, self.warmup, self.batch_statistics = decay, warmup, batch_statistics
-        self.on_labeled, self.strong, self.boxes = on_labeled, strong, boxes
+        self.decay, self.warmup = decay, warmup
+        self.batch_statistics, self.average_buffers = batch_statistics, average_buffers
+        self.on_labeled = on_labeled
+        self.strong_statistics, self.strong = strong_statistics, strong
 
     def build(self) -> None:
         super().build()
-        self.teacher = Teacher(self.student, self.decay, self.warmup, batch_statistics=self.batch_statistics)
+        self.teacher = Teacher(self.student, self.decay, self.warmup, self.average_buffers, self.batch_statistics)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
 
-        targets = self.teacher.split(labeled["image"], unlabeled["image"])
-        target_l, target_u = (out.logits.float().softmax(1) for out in targets)
+        # Not in one forward: with batch statistics each would be normalised with the other's.
+        target_l, target_u = (self.teacher(part["image"]).logits.float().softmax(1) for part in (labeled, unlabeled))
         self.observe(target_u.argmax(1), unlabeled["valid"])
 
-        view = certain(self.strong(unlabeled["image"]), target_u, unlabeled["valid"])
-        mixed = cutmix(self.boxes, partners(view, certain(labeled["image"], target_l, labeled["valid"])), view)
+        out_l = self.student(labeled["image"])
+        with frozen_statistics(self.student, not self.strong_statistics):
+            out_u = self.student(self.strong(unlabeled["image"]))
 
-        out_l, out_u = self.student(labeled["image"]), self.student(mixed.image)
-        distance_l = squared_distance(out_l.logits.softmax(1), target_l)
-        distance_u = squared_distance(out_u.logits.softmax(1), mixed.label)
-        counted = torch.cat([(labeled["valid"] & self.on_labeled).flatten(), mixed.valid.flatten()])
+        distance_l = squared_distance(out_l.logits.float().softmax(1), target_l)
+        distance_u = squared_distance(out_u.logits.float().softmax(1), target_u)
+        counted = torch.cat([(labeled["valid"] & self.on_labeled).flatten(), unlabeled["valid"].flatten()])
         consistency = pixel_mean(torch.cat([distance_l.flatten(), distance_u.flatten()]), counted) / self.num_classes
         weight = self.weight * sigmoid_rampup(self.global_step, self.ramp_up)
         return {

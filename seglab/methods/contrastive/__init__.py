@@ -1,0 +1,1 @@
+"""Methods that pull embeddings of a class together and push classes apart."""

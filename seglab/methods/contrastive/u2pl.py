@@ -1,0 +1,212 @@
+"""U2PL: pixels too uncertain to be labelled still tell which classes they are not."""
+
+from typing import Any, Literal, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from jsonargparse import lazy_instance
+from torch import Tensor, nn
+
+from seglab.labels import IGNORE
+from seglab.methods.base import Method
+from seglab.ops.bank import ClassQueue, choose, class_sums
+from seglab.ops.check import check
+from seglab.ops.classmix import class_mask
+from seglab.ops.contrast import info_nce
+from seglab.ops.cutmix import BoxLaw, HalfBox, Pixels, certain, mix, partners
+from seglab.ops.ema import Teacher
+from seglab.ops.grid import at_cells, rows
+from seglab.ops.losses import pixel_cross_entropy, pixel_mean
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.unreliable import likely_negatives, lowest_entropy, unreliable_negatives
+from seglab.types import Batch, Output
+
+
+class Cells(NamedTuple):
+    """Feature cells of a batch, as rows."""
+
+    embedding: Tensor  # N D, the student's, with gradient
+    key: Tensor  # N D, the teacher's
+    probability: Tensor  # N K, the teacher's
+    label: Tensor  # N class indices, 255 where not sure
+    negative: Tensor  # N K bool: surely not of this class
+
+
+class U2PL(Method):
+    """U2PL (Wang et al., CVPR 2022): semi-supervised segmentation using unreliable pseudo-labels.
+
+    The teacher labels unlabeled images, which are then mixed. Pixels of low entropy supervise the student. Embeddings
+    of pixels are drawn to the centre of their class and away from a queue of embeddings that the class surely is not:
+    unlabeled pixels of high entropy that rank it neither among the likely nor the hopeless classes, and labeled pixels
+    of another class that take it for likely.
+
+    Deviations: negatives and pairs are those of the paper; the official code leaves labeled negatives out, pairs the
+    anchors of a class with the queue of the next one after an absent class, and drops the pixel of largest entropy at
+    the end. Its contrastive weight is 1, divided by the number of GPUs in the gradient; here it is the paper's 0.1.
+    The centre of a class is taken over all ranks. ``enqueued`` bounds what a class adds to its queue in a step. The
+    representation head sees the network's features (official: those that enter the segmentation head). The teacher is
+    an average from step 0 (official: a copy until ``sup_only_steps``). Labeled and mixed images go through the networks
+    apart, and mixed ones enter running statistics only with ``strong_statistics``.
+
+    Args:
+        unreliable: share of the unlabeled pixels dropped as uncertain at step 0; falls linearly to 0.
+        weight: of the unlabeled cross-entropy, which is divided by the share of pixels kept.
+        contrast_weight: of the contrastive term.
+        sup_only_steps: steps before both terms begin.
+        low_rank: classes that a pixel ranks before this place are likely, the first being 0.
+        high_rank: classes that a pixel ranks from this place on are hopeless.
+        anchor_confidence: probability of its class from which a pixel may be an anchor.
+        anchors: per class and process in a step, at most.
+        negatives: per anchor.
+        queue: embeddings kept of each class.
+        first_queue: of class 0, the background of Pascal VOC.
+        enqueued: embeddings that a class may add to its queue, per process in a step.
+        temperature: of the cosine similarities.
+        dim: width of the embedding.
+        decay: share of the old teacher kept per step, after a warm-up.
+        batch_statistics: the teacher's BatchNorm normalises with its own batch where it makes embeddings and
+            entropies; pseudo-labels always come from its running statistics.
+        strong_statistics: let mixed images enter the running statistics of batch normalisation.
+        mix: what is pasted into unlabeled images: boxes of another (``cutmix``), half of its classes (``classmix``) or
+            boxes without content (``cutout``).
+        mix_probability: share of the batches that are mixed.
+        boxes: law of the boxes.
+    """
+
+    queue: ClassQueue
+
+    def __init__(
+        self,
+        unreliable: float = 0.2,
+        weight: float = 1.0,
+        contrast_weight: float = 0.1,
+        sup_only_steps: int = 0,
+        low_rank: int = 3,
+        high_rank: int = 20,
+        anchor_confidence: float = 0.3,
+        anchors: int = 256,
+        negatives: int = 50,
+        queue: int = 30_000,
+        first_queue: int = 50_000,
+        enqueued: int = 4096,
+        temperature: float = 0.5,
+        dim: int = 256,
+        decay: float = 0.99,
+        batch_statistics: bool = True,
+        strong_statistics: bool = False,
+        mix: Literal["cutmix", "classmix", "cutout"] = "cutmix",
+        mix_probability: float = 0.5,
+        boxes: BoxLaw = lazy_instance(HalfBox),
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        for name, share in {
+            "unreliable": unreliable,
+            "anchor_confidence": anchor_confidence,
+            "mix_probability": mix_probability,
+        }.items():
+            check(0 <= share <= 1, f"U2PL.{name}", share, "give a number in [0, 1]")
+        for name, number in {"anchors": anchors, "negatives": negatives, "enqueued": enqueued, "dim": dim}.items():
+            check(number >= 1, f"U2PL.{name}", number, "give 1 or more")
+        check(0 <= low_rank < high_rank, "U2PL.low_rank and high_rank", (low_rank, high_rank), "give 0 <= low < high")
+        check(temperature > 0, "U2PL.temperature", temperature, "give a positive number")
+        self.unreliable, self.weight, self.contrast_weight = unreliable, weight, contrast_weight
+        self.sup_only_steps = sup_only_steps
+        self.low_rank, self.high_rank, self.anchor_confidence = low_rank, high_rank, anchor_confidence
+        self.anchors, self.negatives, self.enqueued, self.temperature = anchors, negatives, enqueued, temperature
+        self.queue_sizes, self.dim = (first_queue, queue), dim
+        self.decay, self.batch_statistics, self.strong_statistics = decay, batch_statistics, strong_statistics
+        self.mix, self.mix_probability, self.boxes = mix, mix_probability, boxes
+
+    def build(self) -> None:
+        super().build()
+        # A part of the student, so that the teacher averages it too.
+        self.student.representation = representation_head(self.student.feature_channels, self.dim)
+        self.teacher = Teacher(self.student, self.decay, batch_statistics=self.batch_statistics)
+        first, others = self.queue_sizes
+        self.queue = ClassQueue(self.dim, [first] + [others] * (self.num_classes - 1), torch.float16)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+        share = self.unreliable * (1 - self.progress)
+        active = self.global_step >= self.sup_only_steps
+
+        self.teacher.eval()
+        logits = self.teacher(unlabeled["image"]).logits
+        self.teacher.train(self.training)
+        own = certain(unlabeled["image"], logits.argmax(1), unlabeled["valid"])
+        self.observe(own.label, lowest_entropy(logits, own.valid, 1 - share))
+        mixed = self._mixed(own, certain(labeled["image"], labeled["mask"], labeled["valid"]))
+        known = mixed.valid & (mixed.label != IGNORE)
+
+        out_l, target_l = self.student(labeled["image"]), self.teacher(labeled["image"])
+        cells_l = self._cells(out_l, target_l, labeled["mask"])
+        frozen = not self.strong_statistics
+        with frozen_statistics(self.student, frozen), frozen_statistics(self.teacher, frozen):
+            out_u, target_u = self.student(mixed.image), self.teacher(mixed.image)
+            reliable = lowest_entropy(target_u.logits, known, 1 - share)
+            sure = lowest_entropy(target_u.logits, known, share)
+            cells_u = self._cells(out_u, target_u, torch.where(sure, mixed.label, IGNORE), known & ~reliable)
+
+        kept = reliable.sum() / known.sum().clamp(min=1)
+        unsupervised = pixel_mean(pixel_cross_entropy(out_u.logits, mixed.label), reliable) / kept.clamp(min=1e-6)
+        cells = Cells(*(torch.cat(parts) for parts in zip(cells_l, cells_u, strict=True)))
+        return {
+            "supervised": self.criterion(out_l.logits, labeled["mask"]),
+            "unsupervised": active * self.weight * unsupervised,
+            "contrast": active * self.contrast_weight * self._contrast(cells, active),
+        }
+
+    def _mixed(self, own: Pixels, labeled: Pixels) -> Pixels:
+        """The unlabeled images, mixed or not: one draw for the batch, as in the official code."""
+        batch, _, height, width = own.image.shape
+        other = partners(own, labeled)
+        if self.mix == "cutout":
+            blank = self.student.mean.to(own.image.dtype).expand_as(own.image)
+            other = own._replace(image=blank, label=torch.full_like(own.label, IGNORE))
+        mask = class_mask(other.label) if self.mix == "classmix" else self.boxes(batch, height, width, own.image.device)
+        return mix(mask & (torch.rand((), device=mask.device) < self.mix_probability), other, own)
+
+    def _cells(self, out: Output, target: Output, label: Tensor, unreliable: Tensor | None = None) -> Cells:
+        """What the contrast reads of a batch: labels B H W, 255 on pixels that are not sure; ``unreliable`` B H W."""
+        grid, extent = out.features.shape[-2:], self.student.extent(label.shape[-2:])
+        with torch.no_grad():
+            key = self._embedding(self.teacher.network, target)
+        probability = rows(at_cells(target.logits, grid, extent, 0.0)).float().softmax(1)
+        label = at_cells(label, grid, extent, IGNORE).flatten()
+        if unreliable is None:
+            negative = likely_negatives(probability, label, self.low_rank)
+        else:
+            doubtful = at_cells(unreliable, grid, extent, False).flatten()
+            negative = unreliable_negatives(probability, doubtful, self.low_rank, self.high_rank)
+        return Cells(self._embedding(self.student, out), key, probability, label, negative)
+
+    def _embedding(self, network: nn.Module, out: Output) -> Tensor:
+        return rows(cast(nn.Module, network.representation)(out.features).float())
+
+    def _contrast(self, cells: Cells, active: bool) -> Tensor:
+        classes = torch.arange(self.num_classes, device=cells.label.device)
+        sums, number = class_sums(cells.key, cells.label, self.num_classes)
+        candidates = (cells.label.unsqueeze(1) == classes) & (cells.probability > self.anchor_confidence)  # N K
+        anchor, valid = choose(candidates.T, self.anchors)  # K n
+        negative, present = choose(cells.negative.T, self.enqueued)
+        self.queue.enqueue(F.normalize(cells.key, dim=1).half()[negative], present & active)
+        negatives, filled = self.queue.sample(anchor.shape[1] * self.negatives)
+
+        loss = info_nce(
+            F.normalize(cells.embedding[anchor.flatten()], dim=1),
+            F.normalize(sums, dim=1).repeat_interleave(anchor.shape[1], 0),
+            negatives.view(anchor.numel(), self.negatives, self.dim),
+            self.temperature,
+        ).view_as(anchor)
+        valid = valid & (filled & (number > 0)).unsqueeze(1)
+        by_class = torch.where(valid, loss, 0.0).sum(1) / valid.sum(1).clamp(min=1)
+        return by_class.sum() / valid.any(1).sum().clamp(min=1)
+
+
+def representation_head(channels: int, dim: int) -> nn.Sequential:
+    """B channels h w -> B dim h w, not yet normalised."""
+    layers: list[nn.Module] = []
+    for width in (channels, dim):
+        layers += [nn.Conv2d(width, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(), nn.Dropout2d(0.1)]
+    return nn.Sequential(*layers, nn.Conv2d(dim, dim, 1))

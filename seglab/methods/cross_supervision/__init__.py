@@ -1,0 +1,1 @@
+"""Methods in which networks of equal rank label unlabeled images for each other."""

@@ -1,0 +1,108 @@
+"""The network of DAFormer, HRDA, MIC and their successors: all stages of an encoder, fused with context."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seglab.networks.base import Network
+from seglab.networks.encoders import find_encoder, pixel_statistics, timm_name
+from seglab.networks.weights import load_encoder_weights
+from seglab.ops.check import check
+from seglab.types import Output, SeglabError
+
+STAGES = 4  # strides 4, 8, 16 and 32
+
+
+class DAFormerNetwork(Network):
+    """Context-aware fusion of all stages of a transformer (Hoyer et al., CVPR 2022, section 3.2).
+
+    Each stage is embedded in ``width`` channels and brought to stride 4; parallel depthwise separable convolutions of
+    several dilations see them all. ``features`` are the fused map that the classifier sees (``width`` channels).
+
+    Args:
+        num_classes: classes to tell apart, K.
+        encoder: name of an encoder of segmentation-models-pytorch (``mit_b5``) or of timm with four stages at the
+            strides 4, 8, 16 and 32, such as every ResNet.
+        weights: of the encoder: ``imagenet`` (from the local cache or the Hugging Face hub), ``none``, or the path of
+            a state dict.
+        width: channels of each embedding, of each parallel convolution and of the fused map.
+        dilations: of the parallel convolutions; 1 is a 1x1 convolution.
+        dropout: share of the fused channels that are dropped in training.
+
+    Raises:
+        SeglabError: an encoder that is unknown or has other strides, no dilations, a dropout outside [0, 1), or weights
+            that do not fit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        encoder: str = "mit_b5",
+        weights: str = "imagenet",
+        width: int = 256,
+        dilations: tuple[int, ...] = (1, 6, 12, 18),
+        dropout: float = 0.1,
+    ) -> None:
+        check(bool(dilations) and min(dilations) >= 1, "dilations", list(dilations), "give one positive number or more")
+        check(0.0 <= dropout < 1.0, "dropout", dropout, "give a share in [0, 1)")
+        name = find_encoder(encoder)
+        super().__init__(*pixel_statistics(name))
+        backbone = build_encoder(name)
+        self.encoder = backbone
+        self.embeddings = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in backbone.out_channels[-STAGES:])
+        self.branches = nn.ModuleList(branch(STAGES * width, width, dilation) for dilation in dilations)
+        self.bottleneck = convolution(len(dilations) * width, width, 3, padding=1)
+        self.dropout = nn.Dropout2d(dropout)
+        self.head = nn.Conv2d(width, num_classes, 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.feature_channels = width
+        load_encoder_weights(self.encoder, weights, name)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return list(self.encoder(self.prepare(image))[-STAGES:])
+
+    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
+        grid = stages[0].shape[-2:]
+        embedded = [
+            F.interpolate(embed(stage), size=grid, mode="bilinear", align_corners=False)  # B width h w
+            for embed, stage in zip(self.embeddings, stages, strict=True)
+        ]
+        fused = torch.cat(embedded, 1)
+        features = self.bottleneck(torch.cat([branch(fused) for branch in self.branches], 1))
+        return Output(self.restore(self.head(self.dropout(features)), size), features)
+
+
+def build_encoder(name: str) -> Any:
+    """An encoder with random weights; raises SeglabError unless its last stages have the strides 4, 8, 16 and 32."""
+    cfg = timm.get_pretrained_cfg(timm_name(name)) if timm_name(name) else None
+    if cfg and cfg.fixed_input_size:
+        raise SeglabError(f"encoder {name!r} takes images of one size only: choose a convolutional one or mit_b0 to b5")
+    try:
+        encoder: Any = smp.encoders.get_encoder(name, depth=5, weights=None)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError) as error:
+        raise SeglabError(f"encoder {name!r} has no stages to fuse: {str(error) or 'not supported'}") from error
+    strides = encoder.model.feature_info.reduction()[-STAGES:] if timm_name(name) else [4, 8, 16, 32]
+    if strides != [4, 8, 16, 32] or not all(encoder.out_channels[-STAGES:]):
+        raise SeglabError(f"encoder {name!r}: its last stages have the strides {strides}, but 4, 8, 16, 32 are fused")
+    return encoder
+
+
+def branch(channels: int, width: int, dilation: int) -> nn.Module:
+    """A depthwise dilated 3x3 convolution and a 1x1 one, each with normalisation; for dilation 1 the second alone."""
+    pointwise = convolution(channels, width, 1)
+    if dilation == 1:
+        return pointwise
+    depthwise = convolution(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels)
+    return nn.Sequential(depthwise, pointwise)
+
+
+def convolution(channels: int, width: int, kernel: int, **options: int) -> nn.Sequential:
+    """Convolution, batch normalisation, ReLU."""
+    layer = nn.Conv2d(channels, width, kernel, bias=False, **options)  # type: ignore[arg-type]
+    return nn.Sequential(layer, nn.BatchNorm2d(width), nn.ReLU(inplace=True))

@@ -1,0 +1,57 @@
+"""A discriminator of domains, and both sides of its game without a second backward pass."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from seglab.types import SeglabError
+
+SOURCE, TARGET = 0.0, 1.0
+SMALLEST = 32  # pixels: five halvings
+
+
+class Discriminator(nn.Module):
+    """Fully convolutional discriminator on maps of class scores (Tsai et al., CVPR 2018, section 4.1; AdvEnt, CLAN).
+
+    Five 4x4 convolutions of stride 2, leaky ReLU 0.2 between them, no normalisation: an image in a batch does not
+    change the answer for another.
+
+    Args:
+        channels: of its input, usually the number of classes.
+        width: channels of the first convolution; the next three double them.
+    """
+
+    def __init__(self, channels: int, width: int = 64) -> None:
+        super().__init__()
+        widths = [channels, width, 2 * width, 4 * width, 8 * width]
+        layers: list[nn.Module] = []
+        for before, after in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, stride=2, padding=1))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Logits B 1 H/32 W/32 for maps B channels H W: negative for the source, positive for the target.
+
+        Raises:
+            SeglabError: the maps are smaller than 32 x 32.
+        """
+        if min(scores.shape[-2:]) < SMALLEST:
+            size = " x ".join(str(side) for side in scores.shape[-2:])
+            raise SeglabError(f"a discriminator halves its input five times, too often for {size}: use larger crops")
+        logits: Tensor = self.layers(scores)
+        return logits
+
+    def fooling_loss(self, target: Tensor) -> Tensor:
+        """How far target maps B channels H W are from passing for source ones; its gradient spares the discriminator."""
+        detached = {name: parameter.detach() for name, parameter in self.named_parameters()}
+        return domain_loss(functional_call(self, detached, (target,)), SOURCE)
+
+    def own_loss(self, source: Tensor, target: Tensor) -> Tensor:
+        """How badly it tells the domains apart, mean of both; its gradient reaches the discriminator alone."""
+        return (domain_loss(self(source.detach()), SOURCE) + domain_loss(self(target.detach()), TARGET)) / 2
+
+
+def domain_loss(logits: Tensor, domain: float) -> Tensor:
+    """Binary cross-entropy (scalar) of a discriminator's logits against ``SOURCE`` or ``TARGET``."""
+    logits = logits.float()
+    return F.binary_cross_entropy_with_logits(logits, logits.new_full((), domain).expand_as(logits))

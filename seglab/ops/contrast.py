@@ -1,0 +1,137 @@
+"""Contrastive losses between embeddings, in float32 whatever the precision around them.
+
+Embeddings are used as they are given: normalise them where a paper says cosine. No function here waits for the device.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from seglab.labels import IGNORE
+from seglab.ops.losses import pixel_mean
+
+PAIRS = 1 << 22  # similarities held at once: 16 MB a tensor
+
+
+def info_nce(
+    query: Tensor,
+    positive: Tensor,
+    negatives: Tensor,
+    temperature: float,
+    counted: Tensor | None = None,
+    pairs: int = PAIRS,
+) -> Tensor:
+    """-log(e^s+ / (e^s+ + sum of e^s- over the negatives)), s = dot product / temperature (Oord et al., 2018).
+
+    Args:
+        query: N D.
+        positive: N D, one of each query.
+        negatives: M D, common to all queries, or N M D.
+        temperature: positive.
+        counted: N M bool, the negatives that count; all by default. A query without any has a loss of 0.
+        pairs: similarities held at once, which bounds the memory; the value does not depend on it.
+
+    Returns:
+        Loss N of each query, float32 (float64 if ``query`` is).
+    """
+
+    def rows(query: Tensor, positive: Tensor, *own: Tensor) -> Tensor:
+        others = own[0] if negatives.ndim == 3 else _wide(negatives)
+        similar = (query * positive).sum(1) / temperature
+        opposed = torch.einsum("nd,nmd->nm" if others.ndim == 3 else "nd,md->nm", query, others) / temperature
+        if counted is not None:
+            opposed = opposed.masked_fill(~own[-1], torch.finfo(opposed.dtype).min)
+        return F.softplus(opposed.logsumexp(1) - similar)
+
+    own = [_wide(negatives)] if negatives.ndim == 3 else []
+    own += [] if counted is None else [counted]
+    with torch.autocast(query.device.type, enabled=False):
+        return _by_rows(rows, [_wide(query), _wide(positive), *own], negatives.shape[-2], pairs)
+
+
+def supervised_info_nce(
+    anchors: Tensor,
+    keys: Tensor,
+    anchor_label: Tensor,
+    key_label: Tensor,
+    temperature: float,
+    key_weight: Tensor | None = None,
+    same_rows: bool = False,
+    pairs: int = PAIRS,
+) -> Tensor:
+    """InfoNCE with the keys of the anchor's class as positives and those of other classes as negatives.
+
+    -1/|P| times the sum over positives p of log(e^s_p / (e^s_p + sum of e^s_n over all negatives)): each positive
+    stands against the negatives alone, not against the other positives (Wang et al., ICCV 2021). Chunks of anchors are
+    computed one after the other, and again in the backward pass: memory grows with N + M, not with N x M.
+
+    Args:
+        anchors: N D.
+        keys: M D.
+        anchor_label: N class indices; 255: the anchor's loss is 0.
+        key_label: M class indices; 255: the key is neither positive nor negative.
+        temperature: positive.
+        key_weight: M, multiplies the term of each positive (|P| still counts them as 1), or M R for R weightings at
+            once; it may carry a gradient.
+        same_rows: row i of ``keys`` is the pixel of row i of ``anchors``: such a pair does not count.
+        pairs: similarities held at once, which bounds the memory; the value does not depend on it.
+
+    Returns:
+        Loss N of each anchor, or N R, float32 (float64 if ``anchors`` is); 0 for an anchor without positives. Their
+        mean over all anchors or over those with positives is the caller's choice.
+    """
+    with torch.autocast(anchors.device.type, enabled=False):
+        anchors, keys = _wide(anchors), _wide(keys)
+        weight = torch.ones_like(keys[:, 0]) if key_weight is None else _wide(key_weight)
+        key_row = torch.arange(len(keys), device=keys.device)
+
+        def rows(anchor: Tensor, label: Tensor, row: Tensor, keys: Tensor, weight: Tensor) -> Tensor:
+            label, row = label.unsqueeze(1), row.unsqueeze(1)  # n 1
+            usable = key_label != IGNORE if not same_rows else (key_label != IGNORE) & (key_row != row)
+            positive = (label == key_label) & (label != IGNORE) & usable  # n M
+            negative = (label != key_label) & usable
+            similarity = anchor @ keys.T / temperature
+            opposed = similarity.masked_fill(~negative, torch.finfo(similarity.dtype).min).logsumexp(1, keepdim=True)
+            loss = torch.where(positive, F.softplus(opposed - similarity), 0.0) @ weight  # n or n R
+            number = positive.sum(1).clamp(min=1)
+            return loss / (number if weight.ndim == 1 else number.unsqueeze(1))
+
+        anchor_row = torch.arange(len(anchors), device=anchors.device)
+        return _by_rows(rows, [anchors, anchor_label, anchor_row], len(keys), pairs, [keys, weight])
+
+
+def prototype_cross_entropy(features: Tensor, label: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of pixels that are classified by their similarity with one prototype per class.
+
+    Args:
+        features: B D h w.
+        label: B h w class indices; 255 does not count.
+        prototypes: K D.
+        temperature: divides the dot products.
+
+    Returns:
+        Mean over the pixels that count; 0, with a gradient of 0, when there is none.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        logits = torch.einsum("bdhw,kd->bkhw", _wide(features), _wide(prototypes)) / temperature
+        loss = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="none")
+        return pixel_mean(loss, label != IGNORE)
+
+
+def _by_rows(
+    function: Callable[..., Tensor], rows: list[Tensor], width: int, pairs: int, common: list[Tensor] | None = None
+) -> Tensor:
+    """``function`` on chunks of rows of at most ``pairs`` / ``width``; each chunk is recomputed for its gradient."""
+    common = common or []
+    size = max(1, pairs // max(1, width))
+    if len(rows[0]) <= size:
+        return function(*rows, *common)
+    chunks = zip(*(x.split(size) for x in rows), strict=True)
+    return torch.cat([checkpoint(function, *chunk, *common, use_reentrant=False) for chunk in chunks])
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

@@ -1,0 +1,60 @@
+"""DAFormer through the command line: on its own network, with MIC, and resumed with a published encoder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from probes import EXPERIMENTS, fit_command, only_run, rows, same, weights
+
+from seglab.cli import main
+from seglab.methods import Method
+from seglab.networks import Segmenter
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> list[str]:
+    """Flags for encoder weights from a file, which no seed can repeat."""
+    torch.manual_seed(77)
+    encoder = Segmenter(3, encoder="tu-test_efficientnet", weights="none").encoder
+    torch.save(encoder.state_dict(), tmp_path / "encoder.pt")
+    return ["--network.weights", str(tmp_path / "encoder.pt"), "--model.distance_weight", "1.0"]
+
+
+def test_a_resumed_run_still_compares_with_the_published_encoder(
+    published: list[str], camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(fit_command("daformer", camvid, tmp_path / "whole", 4, *published)) == 0
+    step = Method.training_step
+
+    def step_or_die(self: Method, batch: dict, batch_idx: int) -> torch.Tensor:
+        if self.global_step == 2:
+            raise RuntimeError("killed")
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Method, "training_step", step_or_die)
+    broken = fit_command("daformer", camvid, tmp_path / "broken", 4, *published)
+    with pytest.raises(RuntimeError, match="killed"):
+        main([*broken, "--checkpoint_every", "1"])
+    monkeypatch.undo()
+    assert main([*broken, "--checkpoint_every", "1", "--ckpt_path", "last"]) == 0
+    whole, resumed = only_run(tmp_path / "whole"), only_run(tmp_path / "broken")
+    assert same(weights(whole), weights(resumed))
+    assert [row["train/loss/feature_distance"] for row in rows(whole)] == [
+        row["train/loss/feature_distance"] for row in rows(resumed)
+    ]
+
+
+def test_checkpoints_do_not_carry_the_frozen_encoder(published: list[str], camvid: Path, tmp_path: Path) -> None:
+    assert main(fit_command("daformer", camvid, tmp_path / "runs", 2, *published)) == 0
+    run = only_run(tmp_path / "runs")
+    assert {key.partition(".")[0] for key in weights(run)} == {"student", "teacher", "pseudo_quality"}
+    (tmp_path / "encoder.pt").unlink()
+    assert main(["validate", str(run)]) == 0
+
+
+@pytest.mark.parametrize("method", ["daformer", "cluda"])
+def test_on_its_own_network_with_masked_images(method: str, camvid: Path, tmp_path: Path) -> None:
+    network = ["--network", str(EXPERIMENTS / "network/daformer_mitb0.yaml"), "--network.weights", "none"]
+    small = ["--network.width", "8", "-c", str(EXPERIMENTS / "addition/mic.yaml")]
+    assert main(fit_command(method, camvid, tmp_path, 2, *network, *small)) == 0
+    assert {"train/loss/masked", "train/loss/mixed"} <= rows(only_run(tmp_path))[0].keys()
