@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format clean
+.PHONY: demo test bench lint format clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "seglab needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.11" % v)'
@@ -21,6 +21,10 @@ demo: $(INSTALLED)  ## Draw street scenes, train FixMatch on 1/8 of the labels, 
 
 test: $(INSTALLED)  ## Everything that CI runs.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+bench: $(INSTALLED)  ## Speed and memory; each script writes its JSON beside itself.
+	$(BIN)/pip install --quiet --editable '.[fast]'
+	set -e; for script in experiments/bench/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script; done
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

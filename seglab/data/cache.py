@@ -1,9 +1,9 @@
 """Decoded images and masks in memory-mapped files: every file is decoded once, and a crop reads its own pages only.
 
-A cache is a folder of shards, each the bytes of images H W 3 and masks H W one after the other, and ``cache.json``, which
-says where each lies. Masks hold the class indices of the data set's own label space, so that a taxonomy reads the same
-cache. A shard is written beside its final name, read back, renamed and described by a part of the index; ``cache.json``
-comes last. So a killed run leaves whole shards, and the next one goes on behind them.
+A cache is a folder of shards, each the bytes of images H W 3 and masks H W one after the other, and ``cache.json``,
+which says where each lies. Masks hold the class indices of the data set's own label space, so that a taxonomy reads the
+same cache. A shard is written beside its final name, read back, renamed and described by a part of the index;
+``cache.json`` comes last. So a killed run leaves whole shards, and the next one goes on behind them.
 """
 
 import json
@@ -179,10 +179,11 @@ def verify_cache(folder: Path) -> int:
         SeglabError: one differs.
     """
     index = load_index(folder)
-    spoiled = []
-    for entry in _progress(index.entries, len(index.entries), "verifying"):
-        if not _is_sound(np.memmap(folder / entry.shard, np.uint8, "r"), entry):
-            spoiled.append(entry.image)
+    spoiled = [
+        entry.image
+        for entry in _progress(index.entries, len(index.entries), "verifying")
+        if not _is_sound(np.memmap(folder / entry.shard, np.uint8, "r"), entry)
+    ]
     if spoiled:
         raise SeglabError(
             f"{len(spoiled)} of {len(index.entries)} entries of {folder} are damaged: {describe(spoiled)}. Remove the "
@@ -260,8 +261,8 @@ def _check_disk(folder: Path, needed: int, count: int) -> None:
     print(f"seglab: {folder}: {count} images to decode, {needed / 1e9:.2f} GB; {free / 1e9:.2f} GB are free")
     if needed + SPARE_BYTES > free:
         raise SeglabError(
-            f"{folder} needs {needed / 1e9:.2f} GB, but its disk has {free / 1e9:.2f} GB left: choose another --output, "
-            "or a --scale below 1"
+            f"{folder} needs {needed / 1e9:.2f} GB, but its disk has {free / 1e9:.2f} GB left: choose another "
+            "--output, or a --scale below 1"
         )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from seglab.data.files import Item, Reader, check_size, read_labels, scaled_size
+from seglab.data.geometry import planes
 from seglab.data.sampling import Order
 from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
@@ -104,7 +105,7 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         arrays = self.view(**arrays, rules=rules)
 
         sample: dict[str, Tensor | str] = {
-            "image": torch.from_numpy(np.ascontiguousarray(arrays["image"].transpose(2, 0, 1))),  # 3 H W uint8
+            "image": torch.from_numpy(planes(arrays["image"])),  # 3 H W uint8
             "valid": torch.from_numpy(arrays["valid"] == 0),  # H W bool
             "key": item.key,
         }

@@ -25,10 +25,10 @@ def test_a_step_has_its_share_of_the_target(gta5: Path, cityscapes: Path, share:
     data = adaptation(gta5, cityscapes, share)
     stream = data.labeled_stream(0)
     for step in range(6):
-        names = [stream.item(4 * step + place).key for place in range(4)]
+        names = [stream.order(4 * step + place).item.key for place in range(4)]
         assert [name[0].isalpha() for name in names] == [True] * share + [False] * (4 - share)
         assert all(stream[4 * step + place]["key"] == name for place, name in enumerate(names))
-    seen = [stream.item(i).key for i in range(4 * 24)]
+    seen = [stream.order(i).item.key for i in range(4 * 24)]
     assert {key for key in seen if key[0].isalpha()} == {item.key for item in data.target.labeled_items()}
     assert {key for key in seen if not key[0].isalpha()} == {item.key for item in data.source.labeled_items()}
 
