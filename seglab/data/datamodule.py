@@ -318,7 +318,7 @@ class SegmentationData(LightningDataModule, ABC):
     def unlabeled_frames(self, items: Sequence[Item]) -> DataLoader:
         """Whole unlabeled training images in the order given, with a mask where hidden ground truth is wanted."""
         shown = items if self.hidden_masks else [item._replace(mask=None) for item in items]
-        return frame_loader(Frames(shown, self.space), self.workers)
+        return frame_loader(Frames(shown, self.reader(shown, evaluation=True), truth=Hidden), self.workers)
 
     def predict_dataloader(self) -> DataLoader:
         return self._frames(self.predicted_items())

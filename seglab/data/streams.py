@@ -143,10 +143,15 @@ class Positions(Sampler[list[int]]):
 
 
 class Frames(Dataset[dict[str, Tensor | str]]):
-    """Whole images in file order, for evaluation; every ``world``-th from ``rank`` on, so that none counts twice."""
+    """Whole images in file order, for evaluation; every ``world``-th from ``rank`` on, so that none counts twice.
 
-    def __init__(self, items: Sequence[Item], reader: Reader, rank: int = 0, world: int = 1) -> None:
-        self.items, self.reader = list(items)[rank::world], reader
+    Masks are read as ``truth`` reads them: ``Truth``, or ``Hidden`` where they are for diagnosis alone.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], reader: Reader, rank: int = 0, world: int = 1, truth: type[Truth] = Truth
+    ) -> None:
+        self.items, self.reader, self.truth = list(items)[rank::world], reader, truth(reader)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -156,7 +161,7 @@ class Frames(Dataset[dict[str, Tensor | str]]):
         image = self.reader.image(item)
         sample: dict[str, Tensor | str] = {"image": torch.from_numpy(image).permute(2, 0, 1), "key": item.key}
         if item.mask is not None:
-            sample["mask"] = torch.from_numpy(Truth(self.reader)(item, image))
+            sample["mask"] = torch.from_numpy(self.truth(item, image))
         return sample
 
 

@@ -13,7 +13,7 @@ from seglab.data import CamVid
 from seglab.data.files import Files, Item
 from seglab.data.geometry import weak_view
 from seglab.data.sampling import RareClasses, Shuffled
-from seglab.data.streams import Frames, Positions, Stream, Truth, frame_loader, stream_loader
+from seglab.data.streams import Frames, Hidden, Positions, Stream, Truth, frame_loader, stream_loader
 from seglab.labels import CAMVID, IGNORE
 from seglab.types import SeglabError
 
@@ -184,6 +184,8 @@ def test_a_damaged_hidden_mask_is_named_once_and_counts_as_none(
     after, *_ = [stream[i] for i in range(12)]  # two passes
     assert (after.pop("hidden") == IGNORE).all()
     assert same(after, {name: value for name, value in before.items() if name != "hidden"})
+    frames = Frames(data.unlabeled_items(), Files(CAMVID), truth=Hidden)
+    assert (frames[0]["mask"] == IGNORE).all()
     error = capsys.readouterr().err
     assert error.count("seglab: warning: no hidden truth of") == 6
     data.unlabeled_items()[0].image.write_bytes(b"no image")
