@@ -1,5 +1,7 @@
 """A discriminator of domains, and both sides of its game without a second backward pass."""
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -25,7 +27,7 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = [channels, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, stride=2, padding=1))
 
@@ -42,7 +44,7 @@ class Discriminator(nn.Module):
         return logits
 
     def fooling_loss(self, target: Tensor) -> Tensor:
-        """How far target maps B channels H W are from passing for source ones; its gradient spares the discriminator."""
+        """How far target maps B channels H W are from passing for source ones; without gradient for its parameters."""
         detached = {name: parameter.detach() for name, parameter in self.named_parameters()}
         return domain_loss(functional_call(self, detached, (target,)), SOURCE)
 

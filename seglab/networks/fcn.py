@@ -13,7 +13,7 @@ from seglab.types import Output
 
 
 class FCN(Network):
-    """FCN (Long et al., CVPR 2015) on a convolutional encoder of timm. ``features`` are what the last 1x1 convolution sees.
+    """FCN (Long et al., CVPR 2015) on a convolutional encoder of timm. ``features`` are what its last convolution sees.
 
     By default as torchvision and mmsegmentation have it: a dilated encoder at stride 8 and no skips. ``output_stride:
     32`` with ``skips: [16, 8]`` is the paper's FCN-8s, with ``[16]`` FCN-16s and without FCN-32s: scores of the coarse

@@ -4,39 +4,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from layouts import FOLDER, write_camvid
+from experiment_flags import FAST, data_flags, small
+from layouts import FOLDER
 from probes import EXPERIMENTS, METHODS, only_run
 
 from seglab.cli import main
 
-FAST = [
-    *("--network", str(EXPERIMENTS / "network/tiny.yaml")),
-    *("--trainer.max_steps", "2", "--trainer.accelerator", "cpu"),
-]
 BENCHMARKS = sorted((EXPERIMENTS / "benchmark").glob("*.yaml"))
-SMALL = {"workers": 0, "crop": "[32,48]", "labeled_batch": 2, "unlabeled_batch": 2, "labeled": "1/2"}
-
-
-def small(prefix: str, root: Path) -> list[str]:
-    return [f"--{prefix}.root={root}", *(f"--{prefix}.{key}={value}" for key, value in SMALL.items())]
-
-
-def data_flags(section: dict, roots: dict[str, Path], prefix: str = "data") -> list[str]:
-    """Flags that point a data section at tiny data sets."""
-    if section["class_path"] == "DomainAdaptation":
-        parts = section["init_args"]
-        return [f for name in ("source", "target") for f in data_flags(parts[name], roots, f"{prefix}.{name}")]
-    return small(prefix, roots["sequences" if "sequences" in section["init_args"] else section["class_path"]])
-
-
-@pytest.fixture(scope="module")
-def roots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    names = {
-        "CamVid": "camvid", "Cityscapes": "cityscapes", "GTA5": "gta5", "Folder": "folder", "SYNTHIA": "synthia",
-        "VOC": "voc", "ACDC": "acdc", "DarkZurich": "dark_zurich",
-    }  # fmt: skip
-    days = write_camvid(tmp_path_factory.mktemp("sequences"), 24, sequences=("0001TP", "0006R0", "0016E5"))
-    return {name: request.getfixturevalue(fixture) for name, fixture in names.items()} | {"sequences": days}
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda path: path.stem)

@@ -60,5 +60,5 @@ def test_it_learns_to_tell_maps_apart_that_differ() -> None:
 
 
 def test_maps_that_are_too_small_are_refused() -> None:
-    with pytest.raises(SeglabError, match="31 x 64.*larger crops"):
+    with pytest.raises(SeglabError, match=r"31 x 64.*larger crops"):
         Discriminator(3, 4)(torch.rand(1, 3, 31, 64))

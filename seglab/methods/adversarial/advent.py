@@ -1,4 +1,4 @@
-"""AdvEnt: a discriminator sees where predictions are uncertain, and target images must look like source images to it."""
+"""AdvEnt: a discriminator sees how uncertain predictions are, and target images must pass for source images."""
 
 from functools import partial
 from typing import Any, cast
@@ -18,7 +18,7 @@ class AdvEnt(MinEnt):
     """AdvEnt (Vu et al., CVPR 2019): adversarial alignment of the maps of weighted self-information.
 
     A discriminator learns to tell source maps from target maps; the segmenter learns to pass target maps off as source
-    ones. The auxiliary head of a network that has one (DeepLabV2 with ``aux``) plays against a discriminator of its own.
+    ones. The auxiliary head of a network that has one (DeepLabV2 with ``aux``) has a discriminator of its own.
 
     Deviations: those of ``MinEnt``; one backward pass where the code has four, with the same gradients: the segmenter's
     term sees the discriminator's parameters detached, the discriminator's terms see the maps detached.

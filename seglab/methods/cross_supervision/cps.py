@@ -69,7 +69,8 @@ class CPS(Method):
 
         valid = unlabeled["valid"]
         if self.cutmix:
-            box = self.boxes(*valid.shape, valid.device)
+            size, height, width = valid.shape
+            box = self.boxes(size, height, width, valid.device)
             truth = certain(labeled["image"], labeled["mask"], labeled["valid"])
             views = [certain(unlabeled["image"], label, valid) for label in labels_u]
             mixed = [mix(box, partners(view, truth), view) for view in views]

@@ -1,0 +1,16 @@
+"""Every data set in small."""
+
+from pathlib import Path
+
+import pytest
+from layouts import write_camvid
+
+
+@pytest.fixture(scope="session")
+def roots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    names = {
+        "CamVid": "camvid", "Cityscapes": "cityscapes", "GTA5": "gta5", "Folder": "folder", "SYNTHIA": "synthia",
+        "VOC": "voc", "ACDC": "acdc", "DarkZurich": "dark_zurich",
+    }  # fmt: skip
+    days = write_camvid(tmp_path_factory.mktemp("sequences"), 24, sequences=("0001TP", "0006R0", "0016E5"))
+    return {name: request.getfixturevalue(fixture) for name, fixture in names.items()} | {"sequences": days}
