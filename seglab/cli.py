@@ -37,7 +37,7 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab list methods|additions|benchmarks|networks|data          what there is
   seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
   seglab data check -c BENCHMARK.yaml [--data.root FOLDER]        verify a data set before training
-       [--sheet FILE.png]                                         and draw a contact sheet
+       [--sheet FILE.png] [--bad FILE]                            draw a contact sheet; list images to leave out
   seglab data cache -c BENCHMARK.yaml --output FOLDER             decode every file once; then --data.cache FOLDER
        [--scale 0.5] [--workers N] [--verify true]                or check a written cache
 
@@ -187,16 +187,24 @@ def _streets(flags: list[str]) -> None:
 
 def _check(flags: list[str]) -> None:
     from seglab.data import SegmentationData
-    from seglab.data.check import check_data, print_report, write_sheet
+    from seglab.data.check import check_data
+    from seglab.data.report import print_report, write_bad, write_sheet
 
     parser = _parser("data check", "Verify a data set before training.")
     parser.add_argument("--data", type=SegmentationData, required=True, sub_configs=True, help="A data set class.")
     parser.add_argument("--sheet", type=str, default="", help="Write a contact sheet with overlays to this PNG.")
+    parser.add_argument("--bad", type=str, default="", help="List the images to leave out in this file, for data.skip.")
+    parser.add_argument("--workers", type=int, default=0, help="Images decoded at once; 0: as the cores allow.")
     options = parser.instantiate(parser.parse_args(_data_sections(flags)))
     if options.sheet and Path(options.sheet).suffix.lower() != ".png":
         raise SeglabError(f"--sheet {options.sheet}: give the name of a .png file")
-    report = check_data(options.data)
-    print_report(report, options.data.class_names, Console())
+    if options.workers < 0:
+        raise SeglabError(f"--workers {options.workers}: give 1 or more, or 0 for as the cores allow")
+    report = check_data(options.data, options.workers)
+    print_report(report, options.data, Console())
+    if options.bad:
+        for line in write_bad(report, options.data, Path(options.bad)):
+            print(line)
     if options.sheet:
         write_sheet(report, Path(options.sheet))
         print(f"contact sheet: {options.sheet}")

@@ -24,12 +24,21 @@ def overlay(image: np.ndarray, classes: np.ndarray, colours: np.ndarray, alpha: 
     return blend.round().astype(np.uint8)
 
 
-def write_image(path: Path, image: np.ndarray) -> None:
-    """Write H W or H W 3 uint8 in the format of the ending; a reader sees the old file or the whole new one."""
+def write_image(path: Path, image: np.ndarray, palette: np.ndarray | None = None) -> None:
+    """Write H W or H W 3 uint8 in the format of the ending; a reader sees the old file or the whole new one.
+
+    Args:
+        path: image file to write.
+        image: H W or H W 3 uint8.
+        palette: 256 3 uint8, the colours of the values of an H W image; makes it a palette PNG.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{os.getpid()}_{path.name}")
+    picture = Image.fromarray(image)
+    if palette is not None:
+        picture.putpalette(palette.tobytes())
     try:
-        Image.fromarray(image).save(unfinished)
+        picture.save(unfinished)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

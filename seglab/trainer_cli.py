@@ -25,7 +25,9 @@ from torch.optim import Optimizer
 import seglab.data
 import seglab.methods  # noqa: F401 - short class names in YAML are found among imported classes
 from seglab.data import SegmentationData
+from seglab.data.files import Item
 from seglab.evaluation.inference import Inference
+from seglab.evaluation.writer import FORMATS, Export, file_name
 from seglab.methods import Addition, Method, Schedule
 from seglab.networks import NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
@@ -62,6 +64,7 @@ NOISE = (
     ".*smaller than the logging interval.*",
     ".*callbacks used to create the checkpoint need to be provided.*",
     ".*instantiate_classes`` was deprecated.*",
+    ".*method of metric SegmentationMetric was called before the.*",  # this rank saw no labeled image, others did
 )
 
 
@@ -172,7 +175,11 @@ class SeglabCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
             parser.add_argument("--images", type=str, required=True, help="Folder of images of any size.")
-            parser.add_argument("--output", type=str, required=True, help="Folder for label-id PNGs and overlays.")
+            parser.add_argument("--output", type=str, required=True, help="Folder for the predictions.")
+        elif subcommand != "fit":
+            parser.add_argument("--export", type=str, default="", help="Folder for predictions; scores need no labels.")
+        if subcommand != "fit":
+            parser.add_argument("--format", type=str, default="", help=f"Of predictions: {', '.join(FORMATS)}.")
         return parser
 
     def _parse_ckpt_path(self) -> None:
@@ -295,15 +302,44 @@ class SeglabCLI(LightningCLI):
         if self.trainer.is_global_zero:
             print(f"seglab: {self.record.status}: {self.run_folder}")
 
-    def validate(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
-        self._write_scores(self.trainer.validate(model, datamodule=datamodule, **kwargs))
+    def validate(self, model: LightningModule, datamodule: SegmentationData, **kwargs: Any) -> None:
+        export = self._evaluation_export(datamodule, "val")
+        self._write_scores(self.trainer.validate(model, datamodule=datamodule, **kwargs), "val", export)
 
-    def test(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
-        self._write_scores(self.trainer.test(model, datamodule=datamodule, **kwargs))
+    def test(self, model: LightningModule, datamodule: SegmentationData, **kwargs: Any) -> None:
+        export = self._evaluation_export(datamodule, "test")
+        self._write_scores(self.trainer.test(model, datamodule=datamodule, **kwargs), "test", export)
 
-    def _write_scores(self, scores: Sequence[Mapping[str, float]]) -> None:
+    def _evaluation_export(self, datamodule: SegmentationData, split: str) -> Export | None:
         config = self.config[self.subcommand]
-        if config.run_dir and self.trainer.is_global_zero:
+        if config.format and not config.export:
+            raise SeglabError(f"--format {config.format} of what? Predictions are written with --export FOLDER")
+        if not config.export:
+            return None
+        datamodule.exporting = True
+        return self._start_export(datamodule, Path(config.export), datamodule.evaluation_items(split))
+
+    def _start_export(self, datamodule: SegmentationData, folder: Path, items: Sequence[Item]) -> Export:
+        """Have the trainer write what it predicts for ``items``; the folder is created by rank 0."""
+        form = self.config[self.subcommand].format or "ids"
+        names = {item.key: file_name(item.key, item.image, form) for item in items}
+        export = Export(folder, datamodule.space, form, names)
+        if not _rank():
+            export.open([names[item.key] for item in items])
+            for warning in export.warnings():
+                print(f"seglab: note: --format {form}: {warning}", file=sys.stderr)
+        self.trainer.callbacks.append(PredictionWriter(export))  # type: ignore[attr-defined]
+        return export
+
+    def _write_scores(self, scores: Sequence[Mapping[str, float]], split: str, export: Export | None) -> None:
+        config = self.config[self.subcommand]
+        if not self.trainer.is_global_zero:
+            return
+        if export:
+            print(f"seglab: {export}")
+        if f"{split}/mIoU" not in scores[0]:
+            print(f"seglab: nothing could be scored: {split} has no labeled pixel")
+        elif config.run_dir:
             checkpoint = Path(config.ckpt_path)
             path = Path(config.run_dir) / f"{self.subcommand}_{checkpoint.stem}.json"
             write_json(path, {"checkpoint": str(checkpoint), **self.identity, **scores[0]})
@@ -312,11 +348,10 @@ class SeglabCLI(LightningCLI):
     def predict(self, model: LightningModule, datamodule: SegmentationData, **kwargs: Any) -> None:
         config = self.config.predict
         datamodule.predict_images = Path(config.images)
-        self.trainer.callbacks.append(  # type: ignore[attr-defined]
-            PredictionWriter(Path(config.output), datamodule.space)
-        )
+        export = self._start_export(datamodule, Path(config.output), datamodule.predicted_items())
         self.trainer.predict(model, datamodule=datamodule, return_predictions=False, **kwargs)
-        print(f"seglab: predictions written to {config.output}")
+        if self.trainer.is_global_zero:
+            print(f"seglab: {export}")
 
 
 def run(args: list[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from seglab.data.cityscapes import SPACES, Ids
 from seglab.data.datamodule import SegmentationData
-from seglab.data.files import Item, is_image, with_ids
+from seglab.data.files import Item, images_in_subfolders, with_ids
 from seglab.types import SeglabError
 
 CONDITIONS = ("fog", "night", "rain", "snow")
@@ -55,7 +55,7 @@ def anonymised(root: Path, folders: list[str], ids: str, layout: str) -> list[It
     """
     found = []
     for folder in folders:
-        images = sorted(path for path in (root / "rgb_anon" / folder).glob(f"*/*{SUFFIX}.png") if is_image(path))
+        images = images_in_subfolders(root / "rgb_anon" / folder, SUFFIX)
         if not images:
             raise SeglabError(
                 f"{root / 'rgb_anon' / folder} holds no <sequence>/*{SUFFIX}.png: set --data.root to a folder with "

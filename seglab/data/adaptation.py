@@ -72,6 +72,8 @@ class DomainAdaptation(SegmentationData):
     def find(self, split: str) -> list[Item]:
         return self.target.items(split)
 
+    _listing = find  # the target remembers
+
     def labeled_items(self) -> list[Item]:
         return self.source.labeled_items() + (self.target.labeled_items() if self.target_labeled_batch else [])
 

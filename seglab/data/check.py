@@ -1,26 +1,25 @@
 """Verify a data set before training: every file is opened once, every bad one is named."""
 
+import glob
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from seglab.data.adaptation import DomainAdaptation
 from seglab.data.datamodule import SegmentationData
-from seglab.data.files import Item, describe, read_image, read_pair
+from seglab.data.files import Item, check_size, describe, orientation, png_depth, read_ids, read_image, wrong_ids
+from seglab.data.first_look import count_ids
 from seglab.data.parallel import parallel_map
-from seglab.labels import IGNORE, LabelSpace
-from seglab.pictures import contact_sheet, overlay
+from seglab.data.plausible import misread
+from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
-
-SHEET_ROWS = 4  # images per part on the contact sheet
 
 
 @dataclass
@@ -30,10 +29,13 @@ class Part:
     name: str
     items: list[Item]
     space: LabelSpace
+    root: Path
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (width, height) -> images
+    stored: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # pixels by stored id
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # by class index; IGNORE: ignored
     shows: dict[Item, np.ndarray] = field(default_factory=dict)  # readable pair -> (256,) bool, classes in its mask
-    digests: dict[bytes, Path] = field(default_factory=dict)  # of the pixels -> image
+    digests: dict[bytes, list[Item]] = field(default_factory=lambda: defaultdict(list))  # of the pixels
+    bad: set[Item] = field(default_factory=set)  # to leave out
 
 
 @dataclass
@@ -45,19 +47,40 @@ class Report:
     notes: list[str] = field(default_factory=list)  # worth knowing
 
 
-def check_data(data: SegmentationData) -> Report:
-    """Open every image and mask of a data set, or of both sides of a domain adaptation."""
+class Found(NamedTuple):
+    """One item after opening it."""
+
+    problems: list[str]
+    size: tuple[int, int] | None = None  # width, height
+    digest: bytes = b""
+    stored: np.ndarray | None = None  # (256,) pixels by stored id, of a mask that fits
+    oriented: bool = False  # by EXIF
+    deep: bool = False  # 16 bits per channel
+
+
+def check_data(data: SegmentationData, workers: int = 0) -> Report:
+    """Open every image and mask of a data set, or of both sides of a domain adaptation.
+
+    Args:
+        data: what to check.
+        workers: threads that decode; 0: as the cores allow.
+    """
     report = Report()
-    if isinstance(data, DomainAdaptation):
-        _check_splits(data.source, ["train"], "source ", report)
-        _check_splits(data.target, ["train", "val", "test"], "target ", report)
-    else:
-        _check_splits(data, ["train", "val", "test"], "", report)
+    for prefix, side, splits in sides(data):
+        _check_splits(side, splits, prefix, workers, report)
+    _check_overlap(report)
     _check_streams(data, report)
     return report
 
 
-def _check_splits(data: SegmentationData, splits: Sequence[str], prefix: str, report: Report) -> None:
+def sides(data: SegmentationData) -> list[tuple[str, SegmentationData, list[str]]]:
+    """Prefix of its name, data set and the splits that are used, of a data set or of both sides of an adaptation."""
+    if isinstance(data, DomainAdaptation):
+        return [("source ", data.source, ["train"]), ("target ", data.target, ["train", "val", "test"])]
+    return [("", data, ["train", "val", "test"])]
+
+
+def _check_splits(data: SegmentationData, splits: Sequence[str], prefix: str, workers: int, report: Report) -> None:
     parts: list[Part] = []
     for split in splits:
         name = prefix + split
@@ -69,60 +92,155 @@ def _check_splits(data: SegmentationData, splits: Sequence[str], prefix: str, re
         if same := next((part.name for part in parts if part.items == items), None):
             report.notes.append(f"{name} is {same}")
             continue
-        part = Part(name, items, data.space)
-        if bare := [item.image for item in items if item.mask is None]:
-            (report.problems if split == "val" else report.notes).append(
-                f"{name}: {len(bare)} of {len(items)} images have no mask: {describe(bare)}"
-            )
-        _open_all(part, report)
-        for other in parts:
-            if twins := [f"{part.digests[d]} = {other.digests[d]}" for d in part.digests if d in other.digests]:
-                report.problems.append(f"{name} has {len(twins)} images of {other.name}: {describe(twins)}")
+        part = Part(name, items, data.space, data.root)
+        _check_masks_exist(part, split, report)
+        _open_all(part, workers, report)
+        _check_ids(part, split, report)
         parts.append(part)
     report.parts += parts
-    if orphans := _orphans(data):
+    broken, orphans = _orphans(data)
+    report.problems += [f"{prefix}{path} is a broken link: restore what it points to or remove it" for path in broken]
+    if orphans:
         report.notes.append(f"{prefix}{len(orphans)} masks have no image: {describe(orphans)}")
 
 
-def _open_all(part: Part, report: Report) -> None:
-    def inspect(item: Item) -> tuple[tuple[int, int], bytes, np.ndarray | None] | str:
+def _check_masks_exist(part: Part, split: str, report: Report) -> None:
+    bare = [item for item in part.items if item.mask is None]
+    if not bare:
+        return
+    folders = {item.image.parent for item in bare} - {item.image.parent for item in part.items if item.mask}
+    every = ""
+    if folders and len(bare) < len(part.items):
+        every = f" (every one in {describe(sorted(folder.name for folder in folders))})"
+    (report.problems if split == "val" else report.notes).append(
+        f"{part.name}: {len(bare)} of {len(part.items)} images have no mask{every}: "
+        f"{describe([item.image for item in bare])}"
+    )
+    if split == "val":
+        part.bad.update(bare)
+
+
+def _open_all(part: Part, workers: int, report: Report) -> None:
+    oriented, deep = [], []
+    opened = parallel_map(lambda item: _inspect(item, part.space), part.items, part.name, workers)
+    for item, found in zip(part.items, opened, strict=True):
+        report.problems += [f"{part.name}: {problem}" for problem in found.problems]
+        if found.problems:
+            part.bad.add(item)
+        if found.size:
+            part.sizes[found.size] += 1
+            part.digests[found.digest].append(item)
+        if found.stored is not None:
+            part.stored += found.stored
+            classes = np.bincount(part.space.decode, found.stored, 256).astype(np.int64)
+            part.pixels += classes
+            part.shows[item] = classes > 0
+        oriented += [item.image] if found.oriented else []
+        deep += [item.image] if found.deep else []
+    if oriented:
+        report.notes.append(
+            f"{part.name}: {len(oriented)} images have an EXIF orientation, which is applied, so their masks must be "
+            f"turned alike: {describe(oriented)}"
+        )
+    if deep:
+        report.notes.append(
+            f"{part.name}: {len(deep)} images have 16 bits per channel, of which the upper 8 are read: {describe(deep)}"
+        )
+
+
+def _inspect(item: Item, space: LabelSpace) -> Found:
+    problems, image, ids, stored = [], None, None, None
+    try:
+        image = read_image(item.image)
+    except SeglabError as error:
+        problems.append(str(error))
+    if item.mask:
         try:
-            image, mask = (read_image(item.image), None) if item.mask is None else read_pair(item, part.space)
+            ids = read_ids(item.mask, space)
+            stored = count_ids(ids)
+            if stored.sum() < ids.size or stored[space.decode == UNKNOWN].any():
+                problems.append(wrong_ids(item.mask, ids, space))
+            if image is not None:
+                check_size(item.mask, ids, item.image, image)
         except SeglabError as error:
-            return f"{part.name}: {error}"
-        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-        return image.shape[1::-1], digest, None if mask is None else np.bincount(mask.ravel(), minlength=256)
-
-    for item, result in zip(part.items, parallel_map(inspect, part.items, part.name), strict=True):
-        if isinstance(result, str):
-            report.problems.append(result)
-            continue
-        size, digest, histogram = result
-        part.sizes[size] += 1
-        part.digests[digest] = item.image
-        if histogram is not None:
-            part.pixels += histogram
-            part.shows[item] = histogram > 0
+            problems.append(str(error))
+    if image is None:
+        return Found(problems)
+    with item.image.open("rb") as file:
+        deep = png_depth(file.read(26)) == 16
+    digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+    oriented = orientation(item.image) != 1
+    return Found(problems, image.shape[1::-1], digest, None if problems else stored, oriented, deep)
 
 
-def _orphans(data: SegmentationData) -> list[Path]:
-    """Masks in the folders of a data set that belong to no image of any split."""
+def _check_ids(part: Part, split: str, report: Report) -> None:
+    if problem := misread(part.stored, part.space):
+        report.problems.append(f"{part.name}: {problem}")
+    void = [item.mask for item, classes in part.shows.items() if not classes[:IGNORE].any()]
+    absent = [name for index, name in enumerate(part.space.names) if not part.pixels[index]]
+    if split != "train" and len(void) < len(part.shows) and absent:
+        report.notes.append(f"{part.name} shows no {', '.join(absent)}: no mean counts them unless they are predicted")
+    if not void:
+        return
+    if len(void) < len(part.shows):
+        report.notes.append(f"{part.name}: {len(void)} masks are void everywhere: {describe(void)}")
+    elif split == "test":
+        report.notes.append(f"{part.name}: all masks are void, as those of a public test set: nothing can be scored")
+    else:
+        report.problems.append(f"{part.name}: all masks are void everywhere: check the ids, or the folder of masks")
+
+
+def _orphans(data: SegmentationData) -> tuple[list[Path], list[Path]]:
+    """Files in the folders of masks that are broken links, and masks whose image does not exist."""
     items: list[Item] = []
     for split in ("train", "val", "test"):
         with suppress(SeglabError):  # an absent split is reported above
-            items += data.items(split)
-    masks = {item.mask for item in items if item.mask}
-    named = [(item.mask, item.key) for item in items if item.mask and item.mask.name.startswith(item.key)]
-    endings = sorted({(mask.parent, mask.name.removeprefix(key)) for mask, key in named})
-    return [path for folder, ending in endings for path in sorted(folder.glob(f"*{ending}")) if path not in masks]
+            items += data.find(split)
+    used = {item.mask for item in items if item.mask}
+    endings: set[tuple[Path, str, Path, str, bool]] = set()
+    for key, image, mask in items:
+        if mask and mask.name.startswith(key) and image.name.startswith(key):
+            deep = mask.parent.name == image.parent.name and mask.parent != image.parent  # a city may lack all images
+            folders = [path.parent.parent if deep else path.parent for path in (mask, image)]
+            endings.add((folders[0], mask.name.removeprefix(key), folders[1], image.name.removeprefix(key), deep))
+    broken, orphans = [], []
+    for folder, ending, images, image_ending, deep in sorted(endings):
+        for path in sorted(folder.glob(f"{'*/' if deep else ''}*{glob.escape(ending)}")):
+            if path in used or path.name.startswith("."):
+                continue
+            image = images / path.relative_to(folder).with_name(path.name.removesuffix(ending) + image_ending)
+            if path.is_symlink() and not path.exists():
+                broken.append(path)
+            elif not image.exists():
+                orphans.append(path)
+    return broken, orphans
+
+
+def _check_overlap(report: Report) -> None:
+    for part in report.parts:
+        copies = [items for items in part.digests.values() if len(items) > 1]
+        if copies:
+            pairs = [f"{items[1].image} = {items[0].image}" for items in copies]
+            report.notes.append(f"{part.name}: {len(copies)} images occur more than once: {describe(pairs)}")
+    for one, other in combinations(report.parts, 2):
+        if one.name.endswith("train") and other.name.endswith("train"):
+            continue
+        if both := [digest for digest in other.digests if digest in one.digests]:
+            twins = [f"{other.digests[digest][0].image} = {one.digests[digest][0].image}" for digest in both]
+            report.problems.append(f"{other.name} has {len(both)} images of {one.name}: {describe(twins)}")
+            one.bad.update(item for digest in both for item in one.digests[digest])
 
 
 def _check_streams(data: SegmentationData, report: Report) -> None:
     """The labeled and unlabeled sets that training would use."""
-    try:
-        labeled, unlabeled = data.labeled_items(), data.unlabeled_items()
-    except SeglabError as error:
-        report.problems.append(f"training: {error}")
+    labeled, unlabeled = _listed(data.labeled_items, report), _listed(data.unlabeled_items, report)
+    parts = {part.name: part for part in report.parts}
+    if labeled is None:
+        for prefix, side, _ in sides(data)[:1]:
+            with suppress(SeglabError, KeyError):
+                bare = [item for item in side._chosen(side.items("train")) if item.mask is None]
+                parts[f"{prefix}train"].bad.update(bare)
+    if labeled is None or unlabeled is None:
         return
     report.notes.append(f"training uses {len(labeled)} labeled and {len(unlabeled)} unlabeled images")
     shows = {item: classes for part in report.parts for item, classes in part.shows.items()}
@@ -130,53 +248,19 @@ def _check_streams(data: SegmentationData, report: Report) -> None:
     if absent := [name for name, there in zip(data.space.names, present, strict=False) if not there]:
         report.notes.append(f"the labeled images show no {', '.join(absent)}")
 
-
-def print_report(report: Report, names: Sequence[str], console: Console) -> None:
-    """Tables of counts and class shares, then notes and problems."""
-    counts = Table("part", "images", "with mask", "sizes", title="files")
-    for part in report.parts:
-        sizes = describe([f"{w}x{h} ({n})" for (w, h), n in part.sizes.most_common()], 3)
-        masks = sum(item.mask is not None for item in part.items)
-        counts.add_row(part.name, str(len(part.items)), str(masks), sizes)
-    console.print(counts)
-
-    shares = Table("class", *[f"{part.name} % of pixels (images)" for part in report.parts], title="classes")
-    images = [np.sum([*part.shows.values(), np.zeros(256, int)], axis=0) for part in report.parts]
-    for index, name in [*enumerate(names), (IGNORE, "ignored")]:
-        cells = [
-            f"{100 * part.pixels[index] / max(1, part.pixels.sum()):.2f} ({count[index]})"
-            for part, count in zip(report.parts, images, strict=True)
-        ]
-        shares.add_row(escape(name), *cells)
-    console.print(shares)
-
-    for note in report.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    for problem in report.problems:
-        console.print(f"problem: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
-    verdict = f"problems: {len(report.problems)}" if report.problems else "no problems found"
-    console.print(verdict, style="bold red" if report.problems else "bold green")
+    digests = {item: digest for part in report.parts for digest, items in part.digests.items() for item in items}
+    known = {digests[item]: item for item in labeled if item in digests}
+    own = set(labeled)
+    twins = [item for item in unlabeled if item not in own and digests.get(item) in known]
+    if twins:
+        pairs = [f"{item.image} = {known[digests[item]].image}" for item in twins]
+        report.notes.append(f"{len(twins)} unlabeled images are copies of labeled ones: {describe(pairs)}")
 
 
-def write_sheet(report: Report, path: Path) -> None:
-    """Contact sheet of images, spread evenly over each part, beside their masks.
-
-    Raises:
-        SeglabError: no image can be read.
-    """
-    rows, captions = [], []
-    for part in report.parts:
-        colours = part.space.colours
-        for item in part.items[:: max(1, -(-len(part.items) // SHEET_ROWS))]:
-            try:
-                image, mask = (read_image(item.image), None) if item.mask is None else read_pair(item, part.space)
-            except SeglabError:  # named in the report
-                continue
-            if mask is None:
-                rows.append([image, image, np.zeros_like(image)])
-            else:
-                rows.append([image, overlay(image, mask, colours), colours[mask]])
-            captions.append(f"{part.name}: {item.key}")
-    if not rows:
-        raise SeglabError(f"no image to draw on {path}: none can be read")
-    contact_sheet(rows, ["image", "overlay", "mask"], path, captions)
+def _listed(list_items: Callable[[], list[Item]], report: Report) -> list[Item] | None:
+    try:
+        return list_items()
+    except SeglabError as error:
+        if (problem := f"training: {error}") not in report.problems:
+            report.problems.append(problem)
+        return None

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seglab.data.datamodule import SegmentationData
-from seglab.data.files import Item, is_image, with_ids
+from seglab.data.files import Item, images_in_subfolders, with_ids
 from seglab.labels import CITYSCAPES, CITYSCAPES_TRAIN_IDS
 from seglab.types import SeglabError
 
@@ -44,11 +44,11 @@ class Cityscapes(SegmentationData):
     def _images(self, split: str) -> list[tuple[str, Path, str]]:
         """Key, image, and the path of its mask up to the kind of ids."""
         folder = self.root / "leftImg8bit" / split
-        images = sorted(path for path in folder.glob(f"*/*{SUFFIX}.png") if is_image(path))
+        images = images_in_subfolders(folder, SUFFIX)
         if not images:
             raise SeglabError(f"{folder} holds no <city>/*{SUFFIX}.png: set --data.root to a folder with {self.layout}")
         keys = [image.stem.removesuffix(SUFFIX) for image in images]
         masks = self.root / "gtFine" / split
         return [
-            (key, image, f"{masks / image.parent.name / key}_gtFine_") for key, image in zip(keys, images, strict=True)
+            (key, image, f"{masks}/{image.parent.name}/{key}_gtFine_") for key, image in zip(keys, images, strict=True)
         ]

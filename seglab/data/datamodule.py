@@ -14,11 +14,12 @@ from torch.utils.data import DataLoader
 
 from seglab.data.cache import Cache
 from seglab.data.files import Files, Item, Reader, choose_labeled, describe, find_images, is_list, leave_out
+from seglab.data.first_look import check_sample
 from seglab.data.geometry import weak_view
 from seglab.data.pseudo_labels import pseudo_label_files
 from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
 from seglab.data.statistics import ClassStatistics, class_statistics
-from seglab.data.streams import Frames, Masks, Positions, Stream, Truth, frame_loader, stream_loader
+from seglab.data.streams import Frames, Hidden, Masks, Positions, Stream, Truth, frame_loader, stream_loader
 from seglab.labels import LabelSpace, Taxonomy
 from seglab.types import SeglabError
 
@@ -58,6 +59,7 @@ class SegmentationData(LightningDataModule, ABC):
 
     space: LabelSpace
     layout: str  # what root should contain, for messages
+    _remembered: dict[str, list[Item]]  # by split
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class SegmentationData(LightningDataModule, ABC):
         self.skip = Path(skip).expanduser() if skip else None
         self.cache = Path(cache).expanduser() if cache else None
         self.predict_images: Path | None = None
+        self.exporting = False  # predictions are written: evaluation images may lack masks
         if taxonomy.classes:
             self._own, self.space = self.space, self.space.converted(taxonomy)
             _note_losses(type(self).__name__, self._own, taxonomy)
@@ -115,15 +118,26 @@ class SegmentationData(LightningDataModule, ABC):
         Raises:
             SeglabError: as ``find``; or the list is absent, empty, or names an image that no split has.
         """
-        items = self.find(split)
+        items = self._listing(split)
         if self.skip is None:
-            return items
+            return list(items)
         others = [item for other in ("train", "val", "test") if other != split for item in self._found(other)]
         return leave_out(items, self.skip, others)
 
+    def _listing(self, split: str) -> list[Item]:
+        """As ``find``, which lists the disk; remembered until an argument is set to something else."""
+        if split not in self._remembered:
+            self._remembered[split] = self.find(split)
+        return self._remembered[split]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if not name.startswith("_"):
+            self.__dict__["_remembered"] = {}
+
     def _found(self, split: str) -> list[Item]:
         try:
-            return self.find(split)
+            return self._listing(split)
         except SeglabError:  # an absent split: only the wording of a message depends on it
             return []
 
@@ -195,8 +209,13 @@ class SegmentationData(LightningDataModule, ABC):
     # Loaders.
 
     def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
-        """Weak views of labeled images with ``mask``."""
+        """Weak views of labeled images with ``mask``.
+
+        Raises:
+            SeglabError: as ``labeled_items``; or a few of the masks show that all are misread.
+        """
         items = self.labeled_items()
+        check_sample([item.mask for item in items if item.mask], self.space)
         rules = (Balanced(self.category_cap),) if self.category_cap < 1 else ()
         order: Order = Shuffled(items, seed, tag, rules)
         if self.rare_classes:
@@ -214,7 +233,7 @@ class SegmentationData(LightningDataModule, ABC):
         reader = self.reader(items)
         masks: dict[str, Masks] = {}
         if self.hidden_masks and any(item.mask for item in items):
-            masks["hidden"] = Truth(reader)
+            masks["hidden"] = Hidden(reader)
         if self.pseudo_labels:
             folder = Path(self.pseudo_labels).expanduser()
             masks["pseudo"] = pseudo_label_files(folder, self.space, items, reader.scale)
@@ -284,13 +303,13 @@ class SegmentationData(LightningDataModule, ABC):
         return self._frames(self.evaluation_items("test"))
 
     def evaluation_items(self, split: str) -> list[Item]:
-        """Items of a split, all with masks.
+        """Items of a split, all with masks unless predictions are exported.
 
         Raises:
             SeglabError: the split is absent or an item has no mask.
         """
         items = self.items(split)
-        if bare := [item.image for item in items if item.mask is None]:
+        if (bare := [item.image for item in items if item.mask is None]) and not self.exporting:
             raise SeglabError(
                 f"{len(bare)} {split} images have no mask: {describe(bare)}. Expected layout: {self.layout}"
             )
@@ -299,13 +318,21 @@ class SegmentationData(LightningDataModule, ABC):
     def unlabeled_frames(self, items: Sequence[Item]) -> DataLoader:
         """Whole unlabeled training images in the order given, with a mask where hidden ground truth is wanted."""
         shown = items if self.hidden_masks else [item._replace(mask=None) for item in items]
-        return frame_loader(Frames(shown, self.reader(shown, evaluation=True)), self.workers)
+        return frame_loader(Frames(shown, self.reader(shown, evaluation=True), truth=Hidden), self.workers)
 
     def predict_dataloader(self) -> DataLoader:
+        return self._frames(self.predicted_items())
+
+    def predicted_items(self) -> list[Item]:
+        """The images that ``predict`` was given.
+
+        Raises:
+            SeglabError: there is no such folder, or it holds no image.
+        """
         if self.predict_images is None:
             raise SeglabError("nothing to predict: give --images FOLDER")
         paths = find_images(self.predict_images, "give --images a folder of images")
-        return self._frames([Item(path.stem, path, None) for path in paths])
+        return [Item(path.stem, path, None) for path in paths]
 
     def _frames(self, items: list[Item]) -> DataLoader:
         assert self.trainer is not None

@@ -1,5 +1,6 @@
 """Which files make up a data set: items, labeled subsets, and decoding."""
 
+import os
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from seglab.data.plausible import hint_for_colours, hint_for_ids
 from seglab.labels import UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 
@@ -71,7 +73,7 @@ def find_images(folder: Path, remedy: str) -> list[Path]:
     """
     if not folder.is_dir():
         raise SeglabError(f"{folder} does not exist: {remedy}")
-    paths = sorted(path for path in folder.iterdir() if is_image(path))
+    paths = [path for path in (folder / name for name in sorted(_names(folder))) if is_image(path)]
     if not paths:
         raise SeglabError(f"{folder} holds no {', '.join(IMAGE_SUFFIXES)} image: {remedy}")
     stems: dict[str, Path] = {}
@@ -89,8 +91,33 @@ def is_image(path: Path) -> bool:
 
 def beside(image: Path, folder: Path) -> Path | None:
     """The PNG mask with the image's stem in ``folder``, if it exists."""
-    masks = (folder / f"{image.stem}{suffix}" for suffix in (".png", ".PNG"))
+    return _png(str(folder / image.stem))
+
+
+def _png(start: str) -> Path | None:
+    masks = (Path(f"{start}{suffix}") for suffix in (".png", ".PNG"))
     return next((mask for mask in masks if mask.is_file()), None)
+
+
+def images_in_subfolders(folder: Path, ending: str) -> list[Path]:
+    """PNG images ``<folder>/<any>/*<ending>.png`` in the order of folders and names; ``.PNG`` is one too.
+
+    Raises:
+        SeglabError: a folder cannot be listed.
+    """
+    found = []
+    for name in sorted(_names(folder)):
+        below = folder / name
+        found += [below / file for file in sorted(_names(below)) if file.endswith((f"{ending}.png", f"{ending}.PNG"))]
+    return [path for path in found if is_image(path)]
+
+
+def _names(folder: Path) -> list[str]:
+    """What a folder holds; nothing if it is none."""
+    try:
+        return os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - names: 25,000 Paths take long
+    except OSError as error:
+        raise SeglabError(f"{folder} cannot be listed ({error.strerror}): allow reading it, or remove it") from error
 
 
 def with_ids(found: Iterable[tuple[str, Path, str]], ids: str) -> list[Item]:
@@ -104,13 +131,21 @@ def with_ids(found: Iterable[tuple[str, Path, str]], ids: str) -> list[Item]:
         SeglabError: there are masks of the other kind only.
     """
     found = list(found)
-    masks = [Path(f"{start}{ids}.png") for _, _, start in found]
-    items = [
-        Item(key, image, mask if mask.is_file() else None) for (key, image, _), mask in zip(found, masks, strict=True)
-    ]
+    there: dict[str, set[str]] = {}  # listed once: asking for each of 25,000 masks takes seconds
+
+    def mask(start: str, ids: str) -> Path | None:
+        folder, name = os.path.split(start)
+        if folder not in there:
+            there[folder] = set(_names(Path(folder)))
+        return next(
+            (Path(f"{start}{ids}{suffix}") for suffix in (".png", ".PNG") if f"{name}{ids}{suffix}" in there[folder]),
+            None,
+        )
+
+    items = [Item(key, image, mask(start, ids)) for key, image, start in found]
     (other,) = {"labelIds", "labelTrainIds"} - {ids}
-    others = (Path(f"{start}{other}.png") for _, _, start in found)
-    if not any(item.mask for item in items) and (one := next((path for path in others if path.is_file()), None)):
+    others = (mask(start, other) for _, _, start in found)
+    if not any(item.mask for item in items) and (one := next((path for path in others if path), None)):
         raise SeglabError(f"masks are stored as {other} only, such as {one}: set --data.ids {other}")
     return items
 
@@ -258,6 +293,11 @@ def read_image(path: Path) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise SeglabError(f"{path} is not a readable image: replace it or leave it out")
+    if png_depth(data) == 16 and image.max() < 16:
+        raise SeglabError(
+            f"{path} has 16 bits per channel and leaves the upper four empty, as 12-bit cameras do: it would be black. "
+            "Scale it to 8 bits"
+        )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -267,7 +307,7 @@ def read_mask(path: Path, space: LabelSpace) -> np.ndarray:
     Raises:
         SeglabError: the file is missing, truncated, not an image, or cannot hold ids (colours, JPEG).
     """
-    ids = _read_ids(path, space)
+    ids = read_ids(path, space)
     if ids.dtype == np.uint8:
         return cv2.LUT(ids, space.decode)
     return np.where(ids == ids & 255, space.decode[ids & 255], np.uint8(UNKNOWN))
@@ -294,19 +334,25 @@ def read_labels(path: Path, space: LabelSpace) -> np.ndarray:
     """
     mask = read_mask(path, space)
     if (mask == UNKNOWN).any():
-        raise SeglabError(
-            f"{path} has ids {unknown_ids(path, space)} outside the label space: "
-            "map them to a class or list them as void (`seglab data check` finds every such file)"
-        )
+        raise SeglabError(wrong_ids(path, read_ids(path, space), space))
     return mask
+
+
+def wrong_ids(path: Path, ids: np.ndarray, space: LabelSpace) -> str:
+    """The message about a mask that stores ids H W which its label space does not know."""
+    unknown = unknown_ids(ids, space)
+    return f"{path} has ids {unknown} outside the label space: {hint_for_ids(unknown, space)}"
 
 
 def check_size(path: Path, mask: np.ndarray, image_path: Path, image: np.ndarray) -> None:
     """Raise ``SeglabError`` if a mask and its image differ in size."""
     if image.shape[:2] != mask.shape:
+        turned = image.shape[:2] == mask.shape[::-1] and orientation(image_path) > 4
+        remedy = "turn the mask alike, or remove the orientation from the image"
         raise SeglabError(
             f"{path} is {mask.shape[1]}x{mask.shape[0]} but its image {image_path} is "
-            f"{image.shape[1]}x{image.shape[0]}: they must be the same size"
+            f"{image.shape[1]}x{image.shape[0]}"
+            + (f" as its EXIF orientation turns it: {remedy}" if turned else ": they must be the same size")
         )
 
 
@@ -315,9 +361,15 @@ def scaled_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def unknown_ids(path: Path, space: LabelSpace) -> list[int]:
-    """The ids stored in a mask file that its label space does not know."""
-    return [int(i) for i in np.unique(_read_ids(path, space)) if not 0 <= i <= 255 or space.decode[i] == UNKNOWN]
+def orientation(path: Path) -> int:
+    """EXIF orientation of a JPEG: 1 upright, 2 to 8 mirrored or turned; 5 to 8 exchange width and height."""
+    with Image.open(path) as image:
+        return image.getexif().get(0x0112, 1) if image.format == "JPEG" else 1
+
+
+def unknown_ids(ids: np.ndarray, space: LabelSpace) -> list[int]:
+    """The ids stored in a mask that its label space does not know."""
+    return [int(i) for i in np.unique(ids) if not 0 <= i <= 255 or space.decode[i] == UNKNOWN]
 
 
 def describe(names: Sequence[object], most: int = 5) -> str:
@@ -326,8 +378,12 @@ def describe(names: Sequence[object], most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def _read_ids(path: Path, space: LabelSpace) -> np.ndarray:
-    """H W integers as the file stores them."""
+def read_ids(path: Path, space: LabelSpace) -> np.ndarray:
+    """H W integers as a mask file stores them.
+
+    Raises:
+        SeglabError: as ``read_mask``.
+    """
     data = _read(path)
     if space.in_red:
         return _read_red(path, data)
@@ -337,7 +393,7 @@ def _read_ids(path: Path, space: LabelSpace) -> np.ndarray:
     if image.mode not in ID_MODES or image.format == "JPEG":
         raise SeglabError(
             f"{path} is a {image.mode} {image.format} file, which cannot hold exact ids: "
-            "convert it to a PNG with one channel, the id of each pixel"
+            + hint_for_colours(np.asarray(image.convert("RGB")), space)
         )
     ids = np.asarray(image)
     depth, colour_type = data[24:26]
@@ -382,6 +438,11 @@ def _decode_png(data: bytes, mode: str, *colour_types: int) -> np.ndarray | None
         return decode_png(data, (height, width), mode)
     except Exception:  # it raises plain exceptions
         return None
+
+
+def png_depth(head: bytes) -> int:
+    """Bits per channel by the first 26 bytes of a PNG; 0 for another file."""
+    return head[24] if head[12:16] == b"IHDR" and len(head) > 25 else 0
 
 
 def _ends_whole(data: bytes) -> bool:

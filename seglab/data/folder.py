@@ -24,7 +24,7 @@ class Folder(SegmentationData):
 
     Args:
         images: pattern below root, e.g. ``{split}/images/*.jpg``; ``*`` matches a part of one name, ``**/`` any number
-            of folders, every other character itself.
+            of folders, every other character itself; ``.jpg`` is ``.JPG`` too.
         masks: pattern below root of single-channel PNG masks that hold ids.
         classes: class names in index order.
         ids: id stored in the masks -> class name; default: the position in ``classes``. Several ids may share a name.
@@ -103,11 +103,13 @@ def _pattern(text: str) -> str:
 
 def _match(root: Path, pattern: str) -> dict[str, Path]:
     """What the wildcards of ``pattern`` matched -> path, in path order."""
-    parts = WILDCARD.split(pattern)
+    suffix = "" if "*" in PurePosixPath(pattern).suffix else PurePosixPath(pattern).suffix
+    parts = WILDCARD.split(pattern.removesuffix(suffix))
     groups = {"**/": r"((?:[^/]+/)*)", "*": r"([^/]*)"}
-    shape = re.compile("".join(groups.get(part) or re.escape(part) for part in parts))
+    shape = re.compile("".join(groups.get(part) or re.escape(part) for part in parts) + f"(?i:{re.escape(suffix)})")
+    any_case = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else glob.escape(c) for c in suffix)
     found: dict[str, Path] = {}
-    for path in sorted(root.glob("".join(part if part in groups else glob.escape(part) for part in parts))):
+    for path in sorted(root.glob("".join(part if part in groups else glob.escape(part) for part in parts) + any_case)):
         match = shape.fullmatch(path.relative_to(root).as_posix())
         if match and not path.name.startswith("."):
             key = "_".join(group.strip("/").replace("/", "_") for group in match.groups() if group)

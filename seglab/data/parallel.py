@@ -11,13 +11,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def parallel_map(function: Callable[[T], R], values: Sequence[T], title: str) -> Iterator[R]:
+def parallel_map(function: Callable[[T], R], values: Sequence[T], title: str, workers: int = 0) -> Iterator[R]:
     """Results in order, from threads, with a progress bar where standard error is a terminal.
 
-    Threads, because decoding releases Python's lock. The first error ends the work.
+    Threads, because decoding releases Python's lock: ``workers`` of them, or a few more than cores for 0. The first
+    error ends the work.
     """
     console = Console(stderr=True)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(workers or None) as pool:
         try:
             yield from track(
                 pool.map(function, values),

@@ -4,8 +4,10 @@ So the data that a run sees depends neither on the number of workers nor on the 
 starts at position ``steps x batch`` without stored state.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import albumentations as A
@@ -37,6 +39,24 @@ class Truth:
         mask = self.reader.labels(item)
         check_size(item.mask, mask, item.image, image)
         return mask
+
+
+@dataclass(frozen=True)
+class Hidden(Truth):
+    """The masks of unlabeled images, for diagnosis alone: one that cannot be read counts as none."""
+
+    def __call__(self, item: Item, image: np.ndarray) -> np.ndarray:
+        """Class indices H W uint8."""
+        try:
+            return super().__call__(item, image)
+        except SeglabError as error:
+            _warn_once(f"no hidden truth of {item.image}: {error}")
+            return np.full(image.shape[:2], IGNORE, np.uint8)
+
+
+@cache
+def _warn_once(text: str) -> None:
+    print(f"seglab: warning: {text}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -123,10 +143,15 @@ class Positions(Sampler[list[int]]):
 
 
 class Frames(Dataset[dict[str, Tensor | str]]):
-    """Whole images in file order, for evaluation; every ``world``-th from ``rank`` on, so that none counts twice."""
+    """Whole images in file order, for evaluation; every ``world``-th from ``rank`` on, so that none counts twice.
 
-    def __init__(self, items: Sequence[Item], reader: Reader, rank: int = 0, world: int = 1) -> None:
-        self.items, self.reader = list(items)[rank::world], reader
+    Masks are read as ``truth`` reads them: ``Truth``, or ``Hidden`` where they are for diagnosis alone.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], reader: Reader, rank: int = 0, world: int = 1, truth: type[Truth] = Truth
+    ) -> None:
+        self.items, self.reader, self.truth = list(items)[rank::world], reader, truth(reader)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -136,7 +161,7 @@ class Frames(Dataset[dict[str, Tensor | str]]):
         image = self.reader.image(item)
         sample: dict[str, Tensor | str] = {"image": torch.from_numpy(image).permute(2, 0, 1), "key": item.key}
         if item.mask is not None:
-            sample["mask"] = torch.from_numpy(Truth(self.reader)(item, image))
+            sample["mask"] = torch.from_numpy(self.truth(item, image))
         return sample
 
 

@@ -1,26 +1,32 @@
 """Writes predictions as they come, so that a folder of any size fits in memory."""
 
-from pathlib import Path
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
+import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from seglab.evaluation.writer import write_prediction
-from seglab.labels import LabelSpace
+from seglab.evaluation.writer import Export
 from seglab.types import Sample
+
+THREADS = 4  # compressing a PNG takes as long as a fast network needs for the image
+WAITING = 16  # images that may wait to be written
 
 
 class PredictionWriter(Callback):
-    """For every image a PNG of label ids and a colour overlay, named after it.
+    """Writes what ``validate``, ``test`` or ``predict`` predicts; each rank the images that it has seen.
 
     Args:
-        folder: where they go.
-        space: how class indices are stored and coloured.
+        export: where predictions go and how.
     """
 
-    def __init__(self, folder: Path, space: LabelSpace) -> None:
-        self.folder, self.space = folder, space
+    def __init__(self, export: Export) -> None:
+        self.export = export
+        self.pool: ThreadPoolExecutor | None = None
+        self.pending: deque[Future[None]] = deque()
 
     def on_predict_batch_end(
         self,
@@ -31,6 +37,32 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        images = (batch["image"] * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()  # B H W 3
-        for name, classes, image in zip(batch["key"], outputs.cpu().numpy(), images, strict=True):
-            write_prediction(self.folder, name, classes, image, self.space)
+        self.pool = self.pool or ThreadPoolExecutor(THREADS)
+        predictions = outputs.cpu().numpy()
+        images: list[np.ndarray | None] = [None] * len(predictions)
+        if self.export.draws:
+            images = list((batch["image"] * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())  # B of H W 3
+        for key, classes, image in zip(batch["key"], predictions, images, strict=True):
+            self.pending.append(self.pool.submit(self.export.write, key, classes, image))
+        while len(self.pending) > WAITING:
+            self.pending.popleft().result()
+
+    def on_predict_end(self, trainer: Trainer, module: LightningModule) -> None:
+        while self.pending:
+            self.pending.popleft().result()
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.on_predict_batch_end(*args, **kwargs)
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.on_predict_batch_end(*args, **kwargs)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.on_predict_end(trainer, module)
+
+    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.on_predict_end(trainer, module)
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        if self.pool:
+            self.pool.shutdown(cancel_futures=True)

@@ -231,7 +231,7 @@ def test_an_update_decodes_what_changed_and_nothing_else(tmp_path: Path) -> None
     removed.unlink()
     Image.new("RGB", (96, 64)).save(root / "train/train_00099.png")
     Image.new("L", (96, 64)).save(root / "trainannot/train_00099.png")
-    items = data.items("train")
+    items = CamVid(str(root)).items("train")
     assert write_cache(items, root, CAMVID, folder) == 2
     assert (Cache(folder, root, CAMVID).image(items[3]) == (1, 2, 3)).all()
     assert verify_cache(folder) == 16  # val and test were not asked for again, the removed image is gone

@@ -89,6 +89,25 @@ def test_unlabeled_choices(camvid: Path, tmp_path: Path) -> None:
         CamVid(root, labeled="1/4", unlabeled="most").unlabeled_items()
 
 
+def test_the_disk_is_listed_once_for_the_same_arguments(
+    camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_camvid(tmp_path, train=3)
+    listings: list[str] = []
+    find = CamVid.find
+    monkeypatch.setattr(CamVid, "find", lambda self, split: listings.append(split) or find(self, split))
+    data = CamVid(str(tmp_path))
+    data.labeled_items().clear()
+    assert len(data.items("train")) == len(data.unlabeled_items()) == 3
+    assert listings == ["train"]
+    data.root = camvid
+    assert len(data.items("train")) == 16
+    adapted = DomainAdaptation(CamVid(str(camvid)), data)
+    assert len(adapted.items("train")) == 16
+    data.root = tmp_path
+    assert len(adapted.items("train")) == 3
+
+
 def test_a_list_that_names_a_validation_image_is_refused(camvid: Path, tmp_path: Path) -> None:
     listed = tmp_path / "labeled.txt"
     listed.write_text("train_00001\nval/val_00001.png valannot/val_00001.png\n")

@@ -10,7 +10,18 @@ import pytest
 from layouts import save
 from PIL import Image
 
-from seglab.data.files import Item, beside, choose_labeled, find_images, read_image, read_mask, read_pair, unknown_ids
+from seglab.data.files import (
+    Item,
+    beside,
+    choose_labeled,
+    find_images,
+    images_in_subfolders,
+    read_ids,
+    read_image,
+    read_mask,
+    read_pair,
+    unknown_ids,
+)
 from seglab.labels import CAMVID, CITYSCAPES, IGNORE, UNKNOWN, LabelSpace, label_space
 from seglab.types import SeglabError
 
@@ -146,6 +157,19 @@ def test_folders_without_images_name_the_remedy(tmp_path: Path) -> None:
         find_images(tmp_path, "")
 
 
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "city").mkdir()
+
+    def refuse(folder: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("seglab.data.files.os.listdir", refuse)
+    with pytest.raises(SeglabError, match=rf"{tmp_path}/city cannot be listed \(Permission denied\)"):
+        find_images(tmp_path / "city", "")
+    with pytest.raises(SeglabError, match="cannot be listed"):
+        images_in_subfolders(tmp_path, "_leftImg8bit")
+
+
 # Decoding
 
 
@@ -215,7 +239,7 @@ def test_ids_above_255_are_unknown_even_where_254_is_known(tmp_path: Path) -> No
     Image.fromarray(np.array([[0, 254, 255, 256, 1000, 65535]], np.uint16)).save(tmp_path / "m.png")
     decoded = read_mask(tmp_path / "m.png", space)
     assert decoded.tolist() == [[0, IGNORE, IGNORE, UNKNOWN, UNKNOWN, UNKNOWN]]
-    assert unknown_ids(tmp_path / "m.png", space) == [256, 1000, 65535]
+    assert unknown_ids(read_ids(tmp_path / "m.png", space), space) == [256, 1000, 65535]
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("RGBA", "png"), ("LA", "png"), ("L", "jpg")])

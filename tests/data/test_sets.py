@@ -152,7 +152,7 @@ def test_voc_prefers_its_own_masks_and_needs_a_list_of_val(tmp_path: Path) -> No
     assert Image.open(item.mask).mode == "P"
     (home / "ImageSets/Segmentation/val.txt").unlink()
     with pytest.raises(SeglabError, match=r"val.txt does not exist: copy the list"):
-        data.items("train")
+        VOC(str(home)).items("train")
     with pytest.raises(SeglabError, match="holds no JPEGImages"):
         VOC(str(home.parents[2] / "elsewhere")).items("train")
 

@@ -13,8 +13,8 @@ from seglab.data import CamVid
 from seglab.data.files import Files, Item
 from seglab.data.geometry import weak_view
 from seglab.data.sampling import RareClasses, Shuffled
-from seglab.data.streams import Frames, Positions, Stream, Truth, frame_loader, stream_loader
-from seglab.labels import CAMVID
+from seglab.data.streams import Frames, Hidden, Positions, Stream, Truth, frame_loader, stream_loader
+from seglab.labels import CAMVID, IGNORE
 from seglab.types import SeglabError
 
 CROP = (32, 48)
@@ -169,8 +169,28 @@ def test_no_mask_file_is_opened_for_unlabeled_images(tmp_path: Path) -> None:
         item.mask.write_bytes(b"opening this would fail")
     for position, sample in enumerate(before):
         assert same(sample, data.unlabeled_stream(0)[position])
+
+
+def test_a_damaged_hidden_mask_is_named_once_and_counts_as_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_camvid(tmp_path, train=8)
+    data = CamVid(str(tmp_path), labeled="1/4", crop=CROP)
+    before = data.unlabeled_stream(0)[0]
+    assert (before["hidden"] != IGNORE).any()
+    for item in data.unlabeled_items():
+        item.mask.write_bytes(b"no image")
+    stream = data.unlabeled_stream(0)
+    after, *_ = [stream[i] for i in range(12)]  # two passes
+    assert (after.pop("hidden") == IGNORE).all()
+    assert same(after, {name: value for name, value in before.items() if name != "hidden"})
+    frames = Frames(data.unlabeled_items(), Files(CAMVID), truth=Hidden)
+    assert (frames[0]["mask"] == IGNORE).all()
+    error = capsys.readouterr().err
+    assert error.count("seglab: warning: no hidden truth of") == 6
+    data.unlabeled_items()[0].image.write_bytes(b"no image")
     with pytest.raises(SeglabError, match="not an image"):
-        CamVid(str(tmp_path), labeled="1/4", crop=CROP).unlabeled_stream(0)[0]
+        [stream[i] for i in range(6)]
 
 
 def test_hidden_truth_does_not_change_the_images(tmp_path: Path) -> None:
