@@ -11,7 +11,7 @@ $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[dev,wandb,weights]'
-	$(BIN)/pip install --quiet --no-deps 'cityscapesscripts>=2.3,<3'  # its evaluator alone: one dependency shadows typing
+	$(BIN)/pip install --quiet --no-deps 'cityscapesscripts>=2.3,<3' pyquaternion  # without the dependency that shadows typing
 	touch $@
 
 demo: $(INSTALLED)  ## Draw street scenes, train FixMatch on 1/8 of the labels, score it, predict.

@@ -18,7 +18,7 @@ from seglab.pictures import write_image
 
 evaluation = pytest.importorskip(
     "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling",
-    reason="pip install --no-deps cityscapesscripts, as make test does",
+    reason="pip install --no-deps cityscapesscripts pyquaternion, as make test does",
 )
 SIZES = ((96, 64), (70, 90), (129, 33), (64, 64))  # width, height
 PLATE = 34  # GTA5's id of licence plates; Cityscapes' is -1, stored as 255
