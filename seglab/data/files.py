@@ -286,7 +286,7 @@ def read_image(path: Path) -> np.ndarray:
         SeglabError: the file is missing, truncated or not an image.
     """
     data = _read(path)
-    if b"eXIf" not in data and (image := _decode_png(data, "rgb", 2)) is not None:
+    if png_depth(data) and not _has_exif(data) and (image := _decode_png(data, "rgb", 2)) is not None:
         return image
     if not _ends_whole(data):
         _load_with_pillow(path, data)  # OpenCV fills the missing part of a truncated file with grey, silently
@@ -438,6 +438,12 @@ def _decode_png(data: bytes, mode: str, *colour_types: int) -> np.ndarray | None
         return decode_png(data, (height, width), mode)
     except Exception:  # it raises plain exceptions
         return None
+
+
+def _has_exif(data: bytes) -> bool:
+    """Whether a PNG has an orientation: its chunk stands before or after the pixels, which are not searched."""
+    pixels = data.find(b"IDAT")
+    return b"eXIf" in data[:pixels] or b"eXIf" in data[-65536:]
 
 
 def png_depth(head: bytes) -> int:

@@ -1,8 +1,9 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from seglab.data.geometry import ScaledCrop, weak_view
+from seglab.data.geometry import ScaledCrop, resize_image, weak_view
 from seglab.labels import IGNORE
 from seglab.types import SeglabError
 
@@ -238,3 +239,19 @@ def test_without_rules_nothing_changes() -> None:
     for seed in range(5):
         one, other = judged(seed), cut(seed, (16, 24), (0.7, 1.5), blocks())
         assert all(np.array_equal(one[name], other[name]) for name in ("image", "mask", "valid"))
+
+
+@pytest.mark.parametrize("ratio", [1.5, 1.75, 1.95])
+def test_shrinking_is_as_smooth_as_pillows(ratio: float) -> None:
+    rng = np.random.default_rng(0)
+    smooth = cv2.GaussianBlur(rng.integers(0, 256, (180, 240, 3)).astype(np.float32), (0, 0), 1.5)
+    image = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    size = int(240 / ratio), int(180 / ratio)
+    wanted = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)).astype(float)
+
+    def distance(other: np.ndarray) -> float:
+        return float(np.square(other - wanted).mean())
+
+    ours = distance(resize_image(image, size))
+    assert ours < distance(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    assert ours < distance(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
