@@ -101,9 +101,9 @@ class ScaledCrop(A.DualTransform):
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """H W 3 uint8 -> ``size`` = width, height.
 
-    Down to half the size, a Gaussian of standard deviation 0.5 sqrt(r^2 - 1) pixels for a ratio r, then bilinear: closer
-    to Pillow's antialiased filter than OpenCV's INTER_AREA and almost three times as fast. Below half, where the kernel
-    would have to grow, INTER_AREA.
+    Down to half the size, a Gaussian of standard deviation 0.5 sqrt(r^2 - 1) pixels for a ratio r, then bilinear:
+    closer to Pillow's antialiased filter than OpenCV's INTER_AREA and almost three times as fast. Below half, where the
+    kernel would have to grow, INTER_AREA.
     """
     ratio = max(image.shape[1] / size[0], image.shape[0] / size[1])
     if ratio >= 2:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seglab.ops.losses import pixel_mean
+
 
 class PseudoLabel(NamedTuple):
     """The most probable class of each pixel and its probability."""
@@ -30,9 +32,11 @@ def image_ratio(confidence: Tensor, threshold: float) -> Tensor:
     return pixel_threshold(confidence, threshold).mean((1, 2), keepdim=True) * torch.ones_like(confidence)
 
 
-def batch_ratio(confidence: Tensor, threshold: float) -> Tensor:
-    """On all pixels, the share of confident pixels in the whole batch; B H W.
+def batch_ratio(confidence: Tensor, threshold: float, valid: Tensor | None = None) -> Tensor:
+    """On all pixels, the share of confident pixels in the whole batch, or among its valid ones (bool B H W); B H W.
 
     DACS (Tranheden et al., WACV 2021) and its followers; CutMix-Seg (French et al., BMVC 2020).
     """
-    return pixel_threshold(confidence, threshold).mean() * torch.ones_like(confidence)
+    confident = pixel_threshold(confidence, threshold)
+    share = confident.mean() if valid is None else pixel_mean(confident, valid)
+    return share * torch.ones_like(confidence)

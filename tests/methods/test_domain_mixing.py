@@ -194,9 +194,9 @@ def test_daformer_without_its_additions_is_dacs() -> None:
 def test_border_rows_of_the_target_weigh_nothing() -> None:
     module = method(DAFormer, class_names=["road", "car"], ignore_top=1, ignore_bottom=2, threshold=0.5)
     confidence = torch.full((2, 6, 5), 0.7)
-    assert module.trust(confidence)[:, :, 0].tolist() == [[0, 1, 1, 1, 0, 0]] * 2
+    assert module.trust(confidence, torch.ones_like(confidence) > 0)[:, :, 0].tolist() == [[0, 1, 1, 1, 0, 0]] * 2
     module.ignore_bottom = 600
-    assert module.trust(confidence).max() == 0
+    assert module.trust(confidence, torch.ones_like(confidence) > 0).max() == 0
 
 
 def test_a_teacher_s_first_average_is_of_steps_one_and_two() -> None:

@@ -35,3 +35,9 @@ def test_batch_ratio_is_the_share_in_the_whole_batch():
     assert weight.tolist() == [[[0.5, 0.5]], [[0.5, 0.5]]]
     weight[0, 0, 0] = 0.0  # border masks write into weights, so pixels must not share memory
     assert weight.sum().item() == 1.5
+
+
+def test_batch_ratio_leaves_padding_out():
+    confidence = torch.tensor([[[0.99, 0.5], [0.99, 0.99]]])
+    valid = torch.tensor([[[True, True], [False, False]]])
+    assert batch_ratio(confidence, THRESHOLD, valid).unique().tolist() == [0.5]

@@ -73,7 +73,7 @@ class MIC(Addition):
         batch_size, _, height, width = image.shape
 
         label, confidence = pseudo_label(method.teacher(image).logits)
-        weight = batch_ratio(confidence, self.threshold)
+        weight = batch_ratio(confidence, self.threshold, valid)
         weight[:, : self.ignore_top] = 0.0
         weight[:, height - self.ignore_bottom :] = 0.0
         if "unlabeled" not in type(method).streams:  # otherwise the method shows its own labels

@@ -88,16 +88,16 @@ class DACS(Method):
     def mix(self, labeled: Sample, unlabeled: Sample) -> Pixels:
         """The strong view of target images with classes of source images on them."""
         label, confidence = pseudo_label(self.teacher(unlabeled["image"]).logits)
-        weight = self.trust(confidence)
+        weight = self.trust(confidence, unlabeled["valid"])
         self.observe(label, unlabeled["valid"] & (confidence >= self.threshold))
 
         source = certain(labeled["image"], labeled["mask"], labeled["valid"])
         mixed = classmix(source, Pixels(unlabeled["image"], label, weight, unlabeled["valid"]))
         return mixed._replace(image=self.strong(mixed.image))
 
-    def trust(self, confidence: Tensor) -> Tensor:
+    def trust(self, confidence: Tensor, valid: Tensor) -> Tensor:
         """Weight of each target pixel, B H W."""
-        return batch_ratio(confidence, self.threshold)
+        return batch_ratio(confidence, self.threshold, valid)
 
     def terms(self, step: Step) -> dict[str, Tensor]:
         """The weighted losses; a method that builds on this one adds its own."""

@@ -79,8 +79,8 @@ class DAFormer(DACS):
         # Another network, because ``start`` may have given the student other weights than the published ones.
         self.imagenet = Frozen(self.network(self.num_classes))
 
-    def trust(self, confidence: Tensor) -> Tensor:
-        weight = super().trust(confidence)
+    def trust(self, confidence: Tensor, valid: Tensor) -> Tensor:
+        weight = super().trust(confidence, valid)
         weight[:, : self.ignore_top] = 0.0
         weight[:, max(0, weight.shape[1] - self.ignore_bottom) :] = 0.0
         return weight
