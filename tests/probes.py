@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+
+from seglab.cli import main
+from seglab.methods import Method
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
@@ -64,6 +68,21 @@ def run_seglab(*args: str, cwd: Path | None = None) -> subprocess.CompletedProce
 
 def config(run: Path) -> dict[str, Any]:
     return yaml.safe_load((run / "config.yaml").read_text())
+
+
+def break_off(command: list[str], step: int) -> None:
+    """Run ``seglab`` until it dies at the beginning of a step, as a killed process would."""
+    train = Method.training_step
+
+    def train_or_die(self: Method, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.global_step == step:
+            raise RuntimeError("killed")
+        return train(self, batch, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Method, "training_step", train_or_die)
+        with pytest.raises(RuntimeError, match="killed"):
+            main(command)
 
 
 class SaveRankState(Callback):
