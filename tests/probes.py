@@ -19,6 +19,7 @@ from seglab.methods import Method
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
+AT_ONCE = {"u2pl": ["--model.sup_only_steps", "1"]}  # what waits in a real run would never start in a short test
 
 
 def fit_command(method: str, camvid: Path, runs: Path, steps: int = 4, *flags: str) -> list[str]:
@@ -32,6 +33,7 @@ def fit_command(method: str, camvid: Path, runs: Path, steps: int = 4, *flags: s
         *("--data.crop", "[32,48]", "--data.labeled_batch", "2", "--data.unlabeled_batch", "2"),
         *("--trainer.max_steps", str(steps), "--trainer.val_check_interval", "2"),
         *("--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--runs", str(runs)),
+        *AT_ONCE.get(method, []),
         *flags,
     ]
 
