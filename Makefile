@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)  ## Draw street scenes, train FixMatch on 1/8 of the labels, score it, predict.
 	$(BIN)/seglab data streets --root data/streets
-	$(BIN)/seglab fit -c experiments/benchmark/streets_1_8.yaml -c experiments/method/fixmatch.yaml --trainer.max_steps 100 --run_dir runs/demo --ckpt_path last
+	$(BIN)/seglab fit -c experiments/benchmark/streets_1_8.yaml -c experiments/method/fixmatch.yaml --trainer.max_steps 200 --run_dir runs/demo --ckpt_path last
 	$(BIN)/seglab validate runs/demo
 	$(BIN)/seglab predict runs/demo --images data/streets/cityscapes/leftImg8bit/test/seedorf --output runs/demo/predictions
 
