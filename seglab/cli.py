@@ -28,6 +28,7 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab fit RUN_DIR                                              continue a run
   seglab validate RUN_DIR [--ckpt_path best]                      score a run on the validation part
   seglab test RUN_DIR [--ckpt_path best]                          score a run on the test part
+       [--export FOLDER --format cityscapes|voc|acdc|ids]         and write predictions for a benchmark server
   seglab predict RUN_DIR --images FOLDER --output FOLDER          label-id PNGs and overlays of any images
   seglab pseudo-label RUN_DIR --output FOLDER                     label a run's unlabeled images, for its next stage
 
