@@ -64,9 +64,9 @@ def _run(args: list[str]) -> None:
 
             trainer_cli.run(args)
         case ["pseudo-label", *flags]:
-            from seglab import trainer_cli
+            from seglab import stages
 
-            trainer_cli.pseudo_label(flags)
+            stages.pseudo_label(flags)
         case [] | ["-h" | "--help"]:
             print(HELP, end="")
         case ["list", "methods" | "additions" | "benchmarks" | "networks" | "data" as what]:

@@ -1,29 +1,25 @@
 """``seglab fit|validate|test|predict`` through LightningCLI: from config sections to a run directory."""
 
-import argparse
 import logging
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
-import torch
 import yaml
 from jsonargparse import lazy_instance
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from rich.console import Console
-from torch import Tensor
 from torch.optim import Optimizer
 
 import seglab.data
 import seglab.methods  # noqa: F401 - short class names in YAML are found among imported classes
+from seglab.config_parser import Parser, config_logger, expand_run
 from seglab.data import SegmentationData
 from seglab.data.files import Item
 from seglab.evaluation.inference import Inference
@@ -31,18 +27,15 @@ from seglab.evaluation.writer import FORMATS, Export, file_name
 from seglab.methods import Addition, Method, Schedule
 from seglab.networks import NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
-from seglab.ops.thresholds import ClassBalanced, Fixed
 from seglab.runs import directory
 from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
 from seglab.runs.predictions import PredictionWriter
-from seglab.runs.pseudo_labels import print_coverage, write_pseudo_labels
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.wandb import WandbRun
 from seglab.types import SeglabError
 
-SHARED = (
-    *("network", "criterion", "optimizer", "schedule", "evaluation", "additions", "start"),
-)  # config sections that fill Method's arguments
+# Config sections that fill Method's arguments.
+SHARED = ("network", "criterion", "optimizer", "schedule", "evaluation", "additions", "start")
 
 TRAINER_DEFAULTS = {
     "max_epochs": -1,  # schedules are in steps
@@ -77,39 +70,6 @@ SETTLED = {
 RUN_DIR = "SEGLAB_RUN_DIR"  # how rank 0 tells the run directory to the ranks that it starts
 
 
-class Parser(LightningArgumentParser):
-    """Errors are the message alone: no usage dump before it, no ``Union subtypes`` around it."""
-
-    def add_lightning_class_args(
-        self, lightning_class: Any, nested_key: str, subclass_mode: bool = False, required: bool = True
-    ) -> list[str]:
-        if not subclass_mode:
-            return super().add_lightning_class_args(lightning_class, nested_key, subclass_mode, required)
-        # Lightning would add it as Optional, which buries every message in a list of two.
-        self.add_argument(f"--{nested_key}", type=lightning_class, required=True, sub_configs=True)
-        return [nested_key]
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise SeglabError(message)
-
-
-class _Announce(logging.Handler):
-    """jsonargparse logs the arguments that a changed class_path drops; a dropped flag must be seen."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "discarding init_args" in record.getMessage():
-            print(f"seglab: note: {record.getMessage()}", file=sys.stderr)
-
-
-def _config_logger() -> logging.Logger:
-    logger = logging.getLogger("seglab.config")
-    if not logger.handlers:
-        logger.addHandler(_Announce())
-        logger.setLevel(logging.DEBUG)
-        logger.propagate = False
-    return logger
-
-
 class SeglabCLI(LightningCLI):
     """Builds method, data and trainer from the config and gives every fit a run directory.
 
@@ -125,7 +85,7 @@ class SeglabCLI(LightningCLI):
             Method,
             SegmentationData,
             parser_class=Parser,
-            parser_kwargs={"logger": _config_logger(), "allow_abbrev": False},
+            parser_kwargs={"logger": config_logger(), "allow_abbrev": False},
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
@@ -210,8 +170,8 @@ class SeglabCLI(LightningCLI):
     def _resume_from(self) -> str | None:
         """The checkpoint to resume from, if any; settles ``run_folder`` unless the run is new and unnamed."""
         config = self.config.fit
-        named = config.run_dir or (os.environ.get(RUN_DIR, "") if _rank() else "")
-        if _rank() and not named:
+        named = config.run_dir or (os.environ.get(RUN_DIR, "") if rank() else "")
+        if rank() and not named:
             raise SeglabError("processes that another program starts need a common --run_dir")
         self.run_folder = Path(named) if named else None
         if config.ckpt_path != "last":
@@ -228,7 +188,7 @@ class SeglabCLI(LightningCLI):
         """The run directory, created or continued; rank 0 tells the ranks that it starts."""
         if self.run_folder and self.continues:
             directory.update_config(self.run_folder, self.text)
-        elif not _rank():
+        elif not rank():
             seed = self.config.fit.seed_everything
             self.run_folder = directory.create(
                 self.run_folder or self._parent() / directory.new_id(self._parent(), seed)
@@ -324,7 +284,7 @@ class SeglabCLI(LightningCLI):
         form = self.config[self.subcommand].format or "ids"
         names = {item.key: file_name(item.key, item.image, form) for item in items}
         export = Export(folder, datamodule.space, form, names)
-        if not _rank():
+        if not rank():
             export.open([names[item.key] for item in items])
             for warning in export.warnings():
                 print(f"seglab: note: --format {form}: {warning}", file=sys.stderr)
@@ -363,21 +323,22 @@ def run(args: list[str]) -> None:
     Raises:
         SeglabError: the config is wrong or the run fails for a reason that the user can mend.
     """
-    _silence()
+    silence()
     try:
-        SeglabCLI(_expand_run(args))
+        SeglabCLI(expand_run(args))
     except MisconfigurationException as error:
         raise SeglabError(str(error)) from error
 
 
-def _silence() -> None:
+def silence() -> None:
+    """Filter what Lightning says that does not help."""
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-class _Loader(SeglabCLI):
+class Loader(SeglabCLI):
     """Builds what a config says and runs nothing."""
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -393,7 +354,7 @@ class _Loader(SeglabCLI):
         return method.eval()
 
 
-class _Parse(_Loader):
+class _Parse(Loader):
     """Reads a config and builds nothing."""
 
     def _set_seed(self) -> None:
@@ -412,7 +373,7 @@ def check(args: list[str]) -> None:
     Raises:
         SeglabError: a file, key or value in it is wrong.
     """
-    _Parse(_expand_run(args))
+    _Parse(expand_run(args))
 
 
 def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
@@ -425,80 +386,7 @@ def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
     Raises:
         SeglabError: it is not a run directory, or the checkpoint is missing or damaged.
     """
-    return _Loader(_expand_run(["validate", str(run_dir), "--ckpt_path", checkpoint])).loaded()
-
-
-def pseudo_label(args: list[str]) -> None:
-    """Run ``pseudo-label``: label the unlabeled images of a run's data with its network, in this process alone.
-
-    Args:
-        args: command line after the command's name.
-
-    Raises:
-        SeglabError: no such run or checkpoint, several processes, or the output cannot be written.
-    """
-
-    class Arguments(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise SeglabError(message)
-
-    parser = Arguments(
-        prog="seglab pseudo-label",
-        description="Label the unlabeled training images of a run's data. Flags of `seglab validate`, such as "
-        "--data.root or --trainer.accelerator, are taken too. Runs in one process, on one device.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("run_dir", help="Run directory.")
-    parser.add_argument("--output", type=Path, required=True, help="Folder for PNGs and pseudo_labels.json.")
-    parser.add_argument("--ckpt_path", default="last", help="last, best or a checkpoint file.")
-    parser.add_argument("--by", default="student", help="The network that labels: student, or teacher if there is one.")
-    parser.add_argument("--quantile", type=float, default=0.5, help="Share of a class's pixels below its threshold.")
-    parser.add_argument("--cap", type=float, default=0.9, help="Largest threshold of a class.")
-    parser.add_argument("--threshold", type=float, help="One threshold for all classes instead.")
-    options, flags = parser.parse_known_args(args)
-    rule = ClassBalanced(options.quantile, options.cap) if options.threshold is None else Fixed(options.threshold)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or _rank():
-        raise SeglabError("seglab pseudo-label is a single process: start it without torchrun or srun")
-
-    _silence()
-    alone = ["--trainer.devices", "1", "--trainer.num_nodes", "1", "--trainer.strategy", "auto"]
-    loader = _Loader(_expand_run(["validate", options.run_dir, "--ckpt_path", options.ckpt_path, *alone, *flags]))
-    device = loader.trainer.strategy.root_device
-    method = loader.loaded().to(device)
-    if options.by not in method.evaluated():
-        raise SeglabError(f"--by {options.by}: this run has {' and '.join(method.evaluated())}")
-    network, checkpoint = method.evaluated()[options.by], Path(loader.config.validate.ckpt_path)
-
-    def predict(image: Tensor) -> Tensor:
-        with torch.inference_mode(), loader.trainer.precision_plugin.forward_context():
-            return method.evaluation(network, image.to(device).float() / 255)
-
-    file = checkpoint.stat()
-    named = {"by": options.by, "checkpoint": str(checkpoint)}
-    source = yaml.safe_load(loader.text) | named | {"bytes": file.st_size, "changed": file.st_mtime_ns}
-    data = cast(SegmentationData, loader.datamodule)
-    about = {"run": options.run_dir, **named, "rule": repr(rule)}
-    thresholds, coverage = write_pseudo_labels(options.output, predict, data, rule, source, about)
-    print_coverage(thresholds, coverage, Console())
-    print(f"seglab: pseudo-labels written to {options.output}")
-
-
-def _expand_run(args: list[str]) -> list[str]:
-    """``fit RUN_DIR ...`` -> the run's own config, directory and checkpoint, then the flags.
-
-    ``--config.NAME=FILE`` is ``-c FILE`` before all flags: in a sweep, where every parameter has a name of its own and
-    flags must win over files, whatever their order.
-    """
-    named = [arg for arg in args if re.match(r"--config\.\w+=", arg)]
-    if named:
-        files = [word for arg in named for word in ("-c", arg.partition("=")[2])]
-        return [args[0], *files, *(arg for arg in args[1:] if arg not in named)]
-    if len(args) < 2 or args[1].startswith("-"):
-        return args
-    command, folder, *flags = args
-    directory.read_config(Path(folder))
-    resume = ["--ckpt_path", "last"] if command == "fit" else []
-    return [command, "-c", str(Path(folder) / directory.CONFIG), "--run_dir", folder, *resume, *flags]
+    return Loader(expand_run(["validate", str(run_dir), "--ckpt_path", checkpoint])).loaded()
 
 
 def _checkpoint_of(start: Path) -> str:
@@ -508,7 +396,7 @@ def _checkpoint_of(start: Path) -> str:
     return str(checkpoint)
 
 
-def _rank() -> int:
+def rank() -> int:
     """Of this process among all of the run, as its launcher tells it before Lightning knows."""
     return next((int(os.environ[key]) for key in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if key in os.environ), 0)
 

@@ -1,6 +1,8 @@
 """Data sets that several tests read; a test that spoils one writes its own with ``layouts``."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,41 +23,21 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_camvid(tmp_path_factory.mktemp("camvid"))
+def written_once(write: Callable[[Path], Path]) -> Any:
+    """A fixture: the folder of a tiny data set."""
+
+    @pytest.fixture(scope="session")
+    def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return write(tmp_path_factory.mktemp(write.__name__.removeprefix("write_")))
+
+    return root
 
 
-@pytest.fixture(scope="session")
-def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cityscapes(tmp_path_factory.mktemp("cityscapes"))
-
-
-@pytest.fixture(scope="session")
-def gta5(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_gta5(tmp_path_factory.mktemp("gta5"))
-
-
-@pytest.fixture(scope="session")
-def synthia(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_synthia(tmp_path_factory.mktemp("synthia"))
-
-
-@pytest.fixture(scope="session")
-def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_voc(tmp_path_factory.mktemp("voc"))
-
-
-@pytest.fixture(scope="session")
-def acdc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_acdc(tmp_path_factory.mktemp("acdc"))
-
-
-@pytest.fixture(scope="session")
-def dark_zurich(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dark_zurich(tmp_path_factory.mktemp("dark_zurich"))
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("folder"))
+camvid = written_once(write_camvid)
+cityscapes = written_once(write_cityscapes)
+gta5 = written_once(write_gta5)
+synthia = written_once(write_synthia)
+voc = written_once(write_voc)
+acdc = written_once(write_acdc)
+dark_zurich = written_once(write_dark_zurich)
+folder = written_once(write_folder)

@@ -1,9 +1,11 @@
 """Callbacks that tests put into a run to see inside it, and the small commands they run."""
 
 import csv
+import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,23 @@ def run_seglab(*args: str, cwd: Path | None = None) -> subprocess.CompletedProce
 
 def config(run: Path) -> dict[str, Any]:
     return yaml.safe_load((run / "config.yaml").read_text())
+
+
+def on_two_ranks(function: Callable[[int, Path], None], folder: Path) -> list[dict[str, torch.Tensor]]:
+    """What ``function(rank, folder)`` saves as ``<rank>.pt`` in two processes of one gloo group."""
+    context = multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=_on_rank, args=(function, rank, folder)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(60)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def _on_rank(function: Callable[[int, Path], None], rank: int, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    function(rank, folder)
+    torch.distributed.destroy_process_group()
 
 
 def break_off(command: list[str], step: int) -> None:

@@ -39,7 +39,7 @@ from torchvision import transforms
 
 from seglab.data import Cityscapes
 from seglab.data.cache import write_cache
-from seglab.data.files import decode_png
+from seglab.data.decode import decode_png
 from seglab.data.streams import Positions, Stream, stream_loader
 from seglab.ops.cutmix import AreaBox
 from seglab.ops.strong import StrongView

@@ -32,7 +32,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from seglab.streets.writer import plan, write_frame
-from seglab.trainer_cli import _Loader
+from seglab.trainer_cli import Loader
 
 EXPERIMENTS = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
@@ -66,7 +66,7 @@ def measure(method: str, flags: list[str], steps: int, warmup: int, precision: s
         logging.getLogger(name).setLevel(logging.WARNING)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     files = ["-c", str(EXPERIMENTS / "benchmark/streets.yaml"), "-c", str(EXPERIMENTS / f"method/{method}.yaml")]
-    built = _Loader(["validate", *files, *flags, "--ckpt_path", "none"])
+    built = Loader(["validate", *files, *flags, "--ckpt_path", "none"])
     clock = Clock()
     trainer = Trainer(
         max_steps=warmup + steps,

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from seglab.data.datamodule import LABELED, SegmentationData
-from seglab.data.files import Item, Reader
+from seglab.data.decode import Reader
+from seglab.data.files import Item
 from seglab.data.sampling import Pick
 from seglab.data.statistics import ClassStatistics
 from seglab.data.streams import Stream

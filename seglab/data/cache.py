@@ -23,7 +23,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from seglab.data.files import Item, describe, read_image, read_pair, scaled_size
+from seglab.data.decode import read_image, read_pair, scaled_size
+from seglab.data.files import Item, describe
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 

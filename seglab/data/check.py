@@ -14,7 +14,8 @@ import numpy as np
 
 from seglab.data.adaptation import DomainAdaptation
 from seglab.data.datamodule import SegmentationData
-from seglab.data.files import Item, check_size, describe, orientation, png_depth, read_ids, read_image, wrong_ids
+from seglab.data.decode import check_size, orientation, png_depth, read_ids, read_image, wrong_ids
+from seglab.data.files import Item, describe
 from seglab.data.first_look import count_ids
 from seglab.data.parallel import parallel_map
 from seglab.data.plausible import misread

@@ -13,9 +13,11 @@ from lightning.pytorch.utilities import CombinedLoader, rank_zero_only
 from torch.utils.data import DataLoader
 
 from seglab.data.cache import Cache
-from seglab.data.files import Files, Item, Reader, choose_labeled, describe, find_images, is_list, leave_out
+from seglab.data.decode import Files, Reader
+from seglab.data.files import Item, describe, find_images
 from seglab.data.first_look import check_sample
 from seglab.data.geometry import weak_view
+from seglab.data.lists import choose_labeled, is_list, leave_out
 from seglab.data.pseudo_labels import pseudo_label_files
 from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
 from seglab.data.statistics import ClassStatistics, class_statistics

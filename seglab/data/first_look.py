@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seglab.data.files import describe, read_ids
+from seglab.data.decode import read_ids
+from seglab.data.files import describe
 from seglab.data.plausible import misread
 from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError

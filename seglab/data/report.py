@@ -11,7 +11,8 @@ from rich.table import Table
 
 from seglab.data.check import Report, sides
 from seglab.data.datamodule import SegmentationData
-from seglab.data.files import describe, read_image, read_pair
+from seglab.data.decode import read_image, read_pair
+from seglab.data.files import describe
 from seglab.labels import IGNORE
 from seglab.pictures import contact_sheet, overlay
 from seglab.types import SeglabError

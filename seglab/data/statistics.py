@@ -12,7 +12,8 @@ from uuid import uuid4
 import cv2
 import numpy as np
 
-from seglab.data.files import Item, read_labels
+from seglab.data.decode import read_labels
+from seglab.data.files import Item
 from seglab.data.parallel import parallel_map
 from seglab.labels import LabelSpace
 from seglab.types import SeglabError

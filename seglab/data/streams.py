@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from seglab.data.files import Item, Reader, check_size, read_labels, scaled_size
+from seglab.data.decode import Reader, check_size, read_labels, scaled_size
+from seglab.data.files import Item
 from seglab.data.geometry import planes
 from seglab.data.sampling import Order
 from seglab.labels import IGNORE, LabelSpace

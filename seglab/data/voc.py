@@ -4,7 +4,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from seglab.data.datamodule import SegmentationData
-from seglab.data.files import Item, describe, is_image, listed
+from seglab.data.files import Item, describe, is_image
+from seglab.data.lists import listed
 from seglab.labels import VOC as SPACE
 from seglab.types import SeglabError
 

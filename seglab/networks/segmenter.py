@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from seglab.networks.base import Network
 from seglab.networks.encoders import find_encoder, near, pixel_statistics, set_multi_grid, timm_name
+from seglab.networks.heads import projection_head
 from seglab.networks.weights import load_encoder_weights
 from seglab.types import Output, SeglabError
 
@@ -112,16 +113,6 @@ class Segmenter(Network):
         logits = self.restore(self.head(features), size)  # B K H W
         aux = {"projection": F.normalize(self.projection(features), dim=1)} if self.projection else {}
         return Output(logits, features, aux)
-
-
-def projection_head(channels: int, width: int) -> nn.Sequential:
-    """B channels h w -> B width h w, not yet normalised."""
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 1, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(channels, width, 1),
-    )
 
 
 def build(decoder: str, encoder: str, output_stride: int, num_classes: int, options: dict[str, Any]) -> Any:

@@ -40,3 +40,9 @@ def batch_ratio(confidence: Tensor, threshold: float, valid: Tensor | None = Non
     confident = pixel_threshold(confidence, threshold)
     share = confident.mean() if valid is None else pixel_mean(confident, valid)
     return share * torch.ones_like(confidence)
+
+
+def without_borders(weight: Tensor, top: int, bottom: int) -> Tensor:
+    """B H W with 0 on the ``top`` first and ``bottom`` last rows, where target labels cannot be right (DAFormer)."""
+    row = torch.arange(weight.shape[1], device=weight.device).view(1, -1, 1)
+    return weight * ((row >= top) & (row < weight.shape[1] - bottom))

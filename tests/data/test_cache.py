@@ -22,7 +22,7 @@ from probes import EXPERIMENTS, ROOT, fit_command
 from seglab.cli import main
 from seglab.data import GTA5, CamVid, Cityscapes, DomainAdaptation, Folder
 from seglab.data.cache import Cache, load_index, verify_cache, write_cache
-from seglab.data.files import read_pair
+from seglab.data.decode import read_pair
 from seglab.data.streams import Positions, stream_loader
 from seglab.labels import CAMVID, CITYSCAPES, LabelSpace, Taxonomy
 from seglab.types import SeglabError

@@ -8,7 +8,7 @@ from layouts import FOLDER, save, write_camvid, write_cityscapes, write_folder, 
 from PIL import Image
 
 from seglab.data import GTA5, CamVid, Cityscapes, DomainAdaptation, Folder
-from seglab.data.files import read_pair
+from seglab.data.decode import read_pair
 from seglab.types import SeglabError
 
 CROP = (32, 48)

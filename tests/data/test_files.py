@@ -10,18 +10,9 @@ import pytest
 from layouts import save
 from PIL import Image
 
-from seglab.data.files import (
-    Item,
-    beside,
-    choose_labeled,
-    find_images,
-    images_in_subfolders,
-    read_ids,
-    read_image,
-    read_mask,
-    read_pair,
-    unknown_ids,
-)
+from seglab.data.decode import read_ids, read_image, read_mask, read_pair, unknown_ids
+from seglab.data.files import Item, beside, find_images, images_in_subfolders
+from seglab.data.lists import choose_labeled
 from seglab.labels import CAMVID, CITYSCAPES, IGNORE, UNKNOWN, LabelSpace, label_space
 from seglab.types import SeglabError
 

@@ -10,7 +10,7 @@ from layouts import save, write_cityscapes
 
 from seglab.data import GTA5, Cityscapes, DomainAdaptation
 from seglab.data.cache import write_cache
-from seglab.data.files import read_mask
+from seglab.data.decode import read_mask
 from seglab.labels import CITYSCAPES
 from seglab.types import SeglabError
 

@@ -9,7 +9,8 @@ from layouts import save, write_camvid, write_cityscapes, write_synthia, write_v
 from PIL import Image
 
 from seglab.data import ACDC, SYNTHIA, VOC, CamVid, Cityscapes, DarkZurich
-from seglab.data.files import Item, read_mask, read_pair
+from seglab.data.decode import read_mask, read_pair
+from seglab.data.files import Item
 from seglab.labels import CITYSCAPES
 from seglab.labels import SYNTHIA as SYNTHIA_SPACE
 from seglab.types import SeglabError

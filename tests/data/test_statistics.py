@@ -9,7 +9,7 @@ from PIL import Image
 
 from seglab.data import GTA5, CamVid, SegmentationData
 from seglab.data import statistics as module
-from seglab.data.files import read_mask
+from seglab.data.decode import read_mask
 from seglab.data.statistics import ClassStatistics
 from seglab.types import SeglabError
 

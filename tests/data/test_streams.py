@@ -10,7 +10,8 @@ from layouts import write_camvid
 from torch import Tensor
 
 from seglab.data import CamVid
-from seglab.data.files import Files, Item
+from seglab.data.decode import Files
+from seglab.data.files import Item
 from seglab.data.geometry import weak_view
 from seglab.data.sampling import RareClasses, Shuffled
 from seglab.data.streams import Frames, Hidden, Positions, Stream, Truth, frame_loader, stream_loader

@@ -12,7 +12,7 @@ from probes import EXPERIMENTS, config, only_run
 
 from seglab.cli import main
 from seglab.data import GTA5, CamVid, DomainAdaptation, datamodule
-from seglab.data.files import read_pair
+from seglab.data.decode import read_pair
 from seglab.labels import CAMVID, CITYSCAPES, IGNORE, SYNTHIA, LabelSpace, Taxonomy
 from seglab.types import SeglabError
 

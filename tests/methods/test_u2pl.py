@@ -7,8 +7,8 @@ from torch import nn
 
 from seglab.labels import IGNORE
 from seglab.methods import U2PL
-from seglab.methods.contrastive.u2pl import Cells
 from seglab.ops.cutmix import HalfBox, certain
+from seglab.ops.queue_contrast import Cells
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_contrast_of_a_positive_at_1_and_50_negatives_at_minus_1(halfway: None) 
     module = u2pl()
     x = torch.tensor([[2.0, 0, 0, 0], [-3.0, 0, 0, 0]], requires_grad=True)
     sides = cells(x, [0, IGNORE], [[0.9, 0.1], [0.9, 0.1]], [[False, False], [True, False]])
-    assert module._contrast(sides, active=True).item() == pytest.approx(0.65013, rel=1e-4)
+    assert module.contrast(sides, active=True).item() == pytest.approx(0.65013, rel=1e-4)
 
 
 def test_each_class_meets_its_own_queue_and_centre_when_another_is_absent(halfway: None) -> None:
@@ -58,21 +58,21 @@ def test_each_class_meets_its_own_queue_and_centre_when_another_is_absent(halfwa
         [[1.0, 0, 0], [0, 0, 1.0], [0, 0, 1.0], [0, 1.0, 0]],
         [[False] * 3, [False] * 3, [True, False, False], [False, False, True]],
     )
-    loss = module._contrast(sides, active=True)
+    loss = module.contrast(sides, active=True)
     assert loss.item() == pytest.approx(torch.tensor(1 + 50 * torch.e**-1).log().item(), rel=1e-4)
-    assert module.queue.filled.tolist() == [1, 0, 1]
-    assert module.queue.sample(1)[0][2].tolist() == [b.tolist()]
+    assert module.contrast.queue.filled.tolist() == [1, 0, 1]
+    assert module.contrast.queue.sample(1)[0][2].tolist() == [b.tolist()]
 
 
 def test_anchors_need_confidence_and_negatives_wait_for_the_warm_up(halfway: None) -> None:
     module = u2pl(anchor_confidence=0.95)
     x = torch.tensor([[2.0, 0, 0, 0], [-3.0, 0, 0, 0]], requires_grad=True)
     sides = cells(x, [0, IGNORE], [[0.9, 0.1], [0.9, 0.1]], [[False, False], [True, False]])
-    loss = module._contrast(sides, active=False)
-    assert module.queue.filled.tolist() == [0, 0]
+    loss = module.contrast(sides, active=False)
+    assert module.contrast.queue.filled.tolist() == [0, 0]
     assert loss.item() == 0.0
-    loss = module._contrast(sides, active=True)
-    assert module.queue.filled.tolist() == [1, 0]
+    loss = module.contrast(sides, active=True)
+    assert module.contrast.queue.filled.tolist() == [1, 0]
     assert loss.item() == 0.0
     loss.backward()
     assert x.grad is not None
@@ -93,12 +93,12 @@ def test_no_gradient_reaches_the_teacher_or_the_queue(halfway: None) -> None:
     module, data = u2pl(unreliable=0.9), batch()
     for _ in range(2):
         terms = module.losses(data)
-    assert module.queue.filled.sum() > 0
+    assert module.contrast.queue.filled.sum() > 0
     assert terms["contrast"].item() > 0
     sum(terms.values()).backward()
     assert not any(parameter.requires_grad for parameter in module.teacher.parameters())
-    assert not module.queue.storage.requires_grad
-    assert module.queue.storage.isfinite().all()
+    assert not module.contrast.queue.storage.requires_grad
+    assert module.contrast.queue.storage.isfinite().all()
 
 
 @pytest.mark.parametrize(("mix", "from_partner"), [("cutmix", True), ("cutout", False)])

@@ -1,9 +1,8 @@
-import multiprocessing
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
+from probes import on_two_ranks
 
 from seglab.labels import IGNORE
 from seglab.ops.bank import ClassQueue, Prototypes, choose, class_sums
@@ -150,24 +149,16 @@ def test_nothing_waits_for_the_device(no_host_sync):
 
 
 def remember(rank: int, folder: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.manual_seed(rank)
     queue, prototypes = ClassQueue(2, [9, 4], torch.float16), Prototypes(2, 2, 0.9)
     for _ in range(3):
         queue.enqueue(torch.randn(2, 3, 2), torch.rand(2, 3) < 0.7)
         prototypes.update(torch.randn(9, 2), torch.randint(2, (9,)))
     torch.save(queue.state_dict() | prototypes.state_dict(), folder / f"{rank}.pt")
-    dist.destroy_process_group()
 
 
 def test_two_ranks_remember_the_same(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=remember, args=(rank, tmp_path)) for rank in range(2)]
-    for rank in ranks:
-        rank.start()
-    for rank in ranks:
-        rank.join(60)
-    zero, one = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    zero, one = on_two_ranks(remember, tmp_path)
     assert zero["filled"].min() > 0
     assert zero["seen"].all()
     assert all(torch.equal(zero[name], one[name]) for name in zero)

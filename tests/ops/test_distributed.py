@@ -1,8 +1,7 @@
-import multiprocessing
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
+from probes import on_two_ranks
 
 from seglab.ops.distributed import gather, total
 
@@ -15,7 +14,6 @@ def test_one_process_gets_its_own_rows_without_gradient():
 
 
 def collect(rank: int, folder: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     x = (torch.arange(6.0).view(3, 2) + 10 * rank).requires_grad_()
     results = {
         "rows": gather(x),
@@ -28,17 +26,10 @@ def collect(rank: int, folder: Path) -> None:
     }
     assert not results["rows"].requires_grad
     torch.save(results, folder / f"{rank}.pt")
-    dist.destroy_process_group()
 
 
 def test_two_ranks_get_the_same_rows_and_sums(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=collect, args=(rank, tmp_path)) for rank in range(2)]
-    for rank in ranks:
-        rank.start()
-    for rank in ranks:
-        rank.join(60)
-    zero, one = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    zero, one = on_two_ranks(collect, tmp_path)
     for name in set(zero) - {"x"}:
         assert torch.equal(zero[name], one[name]), name
     assert torch.equal(zero["rows"], torch.cat([zero["x"], one["x"]]))

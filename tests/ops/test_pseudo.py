@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from seglab.ops.pseudo import batch_ratio, image_ratio, pixel_threshold, pseudo_label
+from seglab.ops.pseudo import batch_ratio, image_ratio, pixel_threshold, pseudo_label, without_borders
 
 CONFIDENCE = torch.tensor([[[0.97, 0.90]], [[0.968, 0.97]]])  # B 1 2
 THRESHOLD = 0.968
@@ -41,3 +41,8 @@ def test_batch_ratio_leaves_padding_out():
     confidence = torch.tensor([[[0.99, 0.5], [0.99, 0.99]]])
     valid = torch.tensor([[[True, True], [False, False]]])
     assert batch_ratio(confidence, THRESHOLD, valid).unique().tolist() == [0.5]
+
+
+def test_rows_at_the_borders_weigh_nothing_even_where_they_are_all():
+    assert without_borders(torch.ones(1, 5, 2), 1, 2)[0, :, 0].tolist() == [0, 1, 1, 0, 0]
+    assert without_borders(torch.ones(1, 5, 2), 0, 9).max() == 0

@@ -9,7 +9,7 @@ from seglab.ops.ema import Teacher
 from seglab.ops.losses import weighted_cross_entropy
 from seglab.ops.masking import block_mask
 from seglab.ops.norm import frozen_statistics
-from seglab.ops.pseudo import batch_ratio, pseudo_label
+from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
 from seglab.ops.strong import StrongView
 from seglab.types import Batch
 
@@ -59,7 +59,12 @@ class MIC(Addition):
         check(block >= 1, "MIC.block", block, "give a side of 1 pixel or more")
         check(0.0 <= ratio <= 1.0, "MIC.ratio", ratio, "give a share in [0, 1]")
         check(0.0 <= threshold <= 1.0, "MIC.threshold", threshold, "give a confidence in [0, 1]")
-        check(min(ignore_top, ignore_bottom) >= 0, "MIC.ignore_top and ignore_bottom", "negative", "give pixels >= 0")
+        check(
+            min(ignore_top, ignore_bottom) >= 0,
+            "MIC.ignore_top and ignore_bottom",
+            (ignore_top, ignore_bottom),
+            "give 0 or more",
+        )
         self.block, self.ratio, self.weight, self.threshold, self.decay = block, ratio, weight, threshold, decay
         self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
         self.strong_statistics, self.strong = strong_statistics, strong
@@ -73,9 +78,8 @@ class MIC(Addition):
         batch_size, _, height, width = image.shape
 
         label, confidence = pseudo_label(method.teacher(image).logits)
-        weight = batch_ratio(confidence, self.threshold, valid)
-        weight[:, : self.ignore_top] = 0.0
-        weight[:, height - self.ignore_bottom :] = 0.0
+        ratio = batch_ratio(confidence, self.threshold, valid)
+        weight = without_borders(ratio, self.ignore_top, self.ignore_bottom)
         if "unlabeled" not in type(method).streams:  # otherwise the method shows its own labels
             method.observe(label, weight > 0)
 

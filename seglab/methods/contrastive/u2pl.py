@@ -1,35 +1,24 @@
 """U2PL: pixels too uncertain to be labelled still tell which classes they are not."""
 
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from jsonargparse import lazy_instance
 from torch import Tensor, nn
 
 from seglab.labels import IGNORE
 from seglab.methods.base import Method
-from seglab.ops.bank import ClassQueue, choose, class_sums
+from seglab.networks.heads import representation_head
 from seglab.ops.check import check
 from seglab.ops.classmix import class_mask
-from seglab.ops.contrast import info_nce
 from seglab.ops.cutmix import BoxLaw, HalfBox, Pixels, certain, mix, partners
 from seglab.ops.ema import Teacher
 from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_cross_entropy, pixel_mean
 from seglab.ops.norm import frozen_statistics
+from seglab.ops.queue_contrast import Cells, QueueContrast
 from seglab.ops.unreliable import likely_negatives, lowest_entropy, unreliable_negatives
 from seglab.types import Batch, Output
-
-
-class Cells(NamedTuple):
-    """Feature cells of a batch, as rows."""
-
-    embedding: Tensor  # N D, the student's, with gradient
-    key: Tensor  # N D, the teacher's
-    probability: Tensor  # N K, the teacher's
-    label: Tensor  # N class indices, 255 where not sure
-    negative: Tensor  # N K bool: surely not of this class
 
 
 class U2PL(Method):
@@ -73,8 +62,6 @@ class U2PL(Method):
         boxes: law of the boxes.
     """
 
-    queue: ClassQueue
-
     def __init__(
         self,
         unreliable: float = 0.2,
@@ -112,19 +99,17 @@ class U2PL(Method):
         check(temperature > 0, "U2PL.temperature", temperature, "give a positive number")
         self.unreliable, self.weight, self.contrast_weight = unreliable, weight, contrast_weight
         self.sup_only_steps = sup_only_steps
-        self.low_rank, self.high_rank, self.anchor_confidence = low_rank, high_rank, anchor_confidence
-        self.anchors, self.negatives, self.enqueued, self.temperature = anchors, negatives, enqueued, temperature
-        self.queue_sizes, self.dim = (first_queue, queue), dim
+        self.low_rank, self.high_rank = low_rank, high_rank
+        sizes = [first_queue] + [queue] * (self.num_classes - 1)
+        self.contrast = QueueContrast(dim, sizes, anchors, negatives, enqueued, anchor_confidence, temperature)
         self.decay, self.batch_statistics, self.strong_statistics = decay, batch_statistics, strong_statistics
         self.mix, self.mix_probability, self.boxes = mix, mix_probability, boxes
 
     def build(self) -> None:
         super().build()
         # A part of the student, so that the teacher averages it too.
-        self.student.representation = representation_head(self.student.feature_channels, self.dim)
+        self.student.representation = representation_head(self.student.feature_channels, self.contrast.dim)
         self.teacher = Teacher(self.student, self.decay, batch_statistics=self.batch_statistics)
-        first, others = self.queue_sizes
-        self.queue = ClassQueue(self.dim, [first] + [others] * (self.num_classes - 1), torch.float16)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
@@ -154,7 +139,7 @@ class U2PL(Method):
         return {
             "supervised": self.criterion(out_l.logits, labeled["mask"]),
             "unsupervised": active * self.weight * unsupervised,
-            "contrast": active * self.contrast_weight * self._contrast(cells, active),
+            "contrast": active * self.contrast_weight * self.contrast(cells, active),
         }
 
     def _mixed(self, own: Pixels, labeled: Pixels) -> Pixels:
@@ -183,30 +168,3 @@ class U2PL(Method):
 
     def _embedding(self, network: nn.Module, out: Output) -> Tensor:
         return rows(cast(nn.Module, network.representation)(out.features).float())
-
-    def _contrast(self, cells: Cells, active: bool) -> Tensor:
-        classes = torch.arange(self.num_classes, device=cells.label.device)
-        sums, number = class_sums(cells.key, cells.label, self.num_classes)
-        candidates = (cells.label.unsqueeze(1) == classes) & (cells.probability > self.anchor_confidence)  # N K
-        anchor, valid = choose(candidates.T, self.anchors)  # K n
-        negative, present = choose(cells.negative.T, self.enqueued)
-        self.queue.enqueue(F.normalize(cells.key, dim=1).half()[negative], present & active)
-        negatives, filled = self.queue.sample(anchor.shape[1] * self.negatives)
-
-        loss = info_nce(
-            F.normalize(cells.embedding[anchor.flatten()], dim=1),
-            F.normalize(sums, dim=1).repeat_interleave(anchor.shape[1], 0),
-            negatives.view(anchor.numel(), self.negatives, self.dim),
-            self.temperature,
-        ).view_as(anchor)
-        valid = valid & (filled & (number > 0)).unsqueeze(1)
-        by_class = torch.where(valid, loss, 0.0).sum(1) / valid.sum(1).clamp(min=1)
-        return by_class.sum() / valid.any(1).sum().clamp(min=1)
-
-
-def representation_head(channels: int, dim: int) -> nn.Sequential:
-    """B channels h w -> B dim h w, not yet normalised."""
-    layers: list[nn.Module] = []
-    for width in (channels, dim):
-        layers += [nn.Conv2d(width, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(), nn.Dropout2d(0.1)]
-    return nn.Sequential(*layers, nn.Conv2d(dim, dim, 1))

@@ -11,6 +11,7 @@ from seglab.networks import Network
 from seglab.ops.check import check
 from seglab.ops.feature_distance import feature_distance, last_map, majority_class, pad_label
 from seglab.ops.frozen import Frozen
+from seglab.ops.pseudo import without_borders
 from seglab.ops.strong import StrongView
 
 THINGS = (
@@ -80,10 +81,7 @@ class DAFormer(DACS):
         self.imagenet = Frozen(self.network(self.num_classes))
 
     def trust(self, confidence: Tensor, valid: Tensor) -> Tensor:
-        weight = super().trust(confidence, valid)
-        weight[:, : self.ignore_top] = 0.0
-        weight[:, max(0, weight.shape[1] - self.ignore_bottom) :] = 0.0
-        return weight
+        return without_borders(super().trust(confidence, valid), self.ignore_top, self.ignore_bottom)
 
     def terms(self, step: Step) -> dict[str, Tensor]:
         with torch.no_grad():

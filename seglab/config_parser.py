@@ -1,0 +1,63 @@
+"""How a command line becomes a config: short errors, no silent losses, run directories in place of files."""
+
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from seglab.runs import directory
+from seglab.types import SeglabError
+
+
+class Parser(LightningArgumentParser):
+    """Errors are the message alone: no usage dump before it, no ``Union subtypes`` around it."""
+
+    def add_lightning_class_args(
+        self, lightning_class: Any, nested_key: str, subclass_mode: bool = False, required: bool = True
+    ) -> list[str]:
+        if not subclass_mode:
+            return super().add_lightning_class_args(lightning_class, nested_key, subclass_mode, required)
+        # Lightning would add it as Optional, which buries every message in a list of two.
+        self.add_argument(f"--{nested_key}", type=lightning_class, required=True, sub_configs=True)
+        return [nested_key]
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise SeglabError(message)
+
+
+class _Announce(logging.Handler):
+    """jsonargparse logs the arguments that a changed class_path drops; a dropped flag must be seen."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "discarding init_args" in record.getMessage():
+            print(f"seglab: note: {record.getMessage()}", file=sys.stderr)
+
+
+def config_logger() -> logging.Logger:
+    logger = logging.getLogger("seglab.config")
+    if not logger.handlers:
+        logger.addHandler(_Announce())
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+    return logger
+
+
+def expand_run(args: list[str]) -> list[str]:
+    """``fit RUN_DIR ...`` -> the run's own config, directory and checkpoint, then the flags.
+
+    ``--config.NAME=FILE`` is ``-c FILE`` before all flags: in a sweep, where every parameter has a name of its own and
+    flags must win over files, whatever their order.
+    """
+    named = [arg for arg in args if re.match(r"--config\.\w+=", arg)]
+    if named:
+        files = [word for arg in named for word in ("-c", arg.partition("=")[2])]
+        return [args[0], *files, *(arg for arg in args[1:] if arg not in named)]
+    if len(args) < 2 or args[1].startswith("-"):
+        return args
+    command, folder, *flags = args
+    directory.read_config(Path(folder))
+    resume = ["--ckpt_path", "last"] if command == "fit" else []
+    return [command, "-c", str(Path(folder) / directory.CONFIG), "--run_dir", folder, *resume, *flags]

@@ -1,0 +1,242 @@
+"""From files to pixels and class indices; whatever cannot be trusted is refused by name."""
+
+import struct
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from seglab.data.files import Item
+from seglab.data.plausible import hint_for_colours, hint_for_ids
+from seglab.labels import UNKNOWN, LabelSpace
+from seglab.types import SeglabError
+
+try:
+    from kornia_rs.io import decode_image_png_u8 as decode_png
+except ImportError:  # the extra ``fast``; without it OpenCV and Pillow take more than twice as long
+    decode_png = None
+
+ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")  # Pillow's modes of one integer per pixel
+
+
+class Reader(Protocol):
+    """Where the pixels of items come from: their files, or a cache of them."""
+
+    @property
+    def scale(self) -> float:
+        """Of the arrays, relative to the files."""
+
+    def image(self, item: Item) -> np.ndarray:
+        """H W 3 uint8 RGB."""
+
+    def labels(self, item: Item) -> np.ndarray:
+        """H W uint8 class indices of an item with a mask."""
+
+
+class Files(NamedTuple):
+    """Reads the files themselves."""
+
+    space: LabelSpace
+    scale: float = 1.0
+
+    def image(self, item: Item) -> np.ndarray:
+        """As ``read_image``."""
+        return read_image(item.image)
+
+    def labels(self, item: Item) -> np.ndarray:
+        """As ``read_labels``."""
+        assert item.mask is not None
+        return read_labels(item.mask, self.space)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """H W 3 uint8 RGB of an image of any mode, turned as its EXIF orientation says.
+
+    Raises:
+        SeglabError: the file is missing, truncated or not an image.
+    """
+    data = _read(path)
+    if png_depth(data) and not _has_exif(data) and (image := _decode_png(data, "rgb", 2)) is not None:
+        return image
+    if not _ends_whole(data):
+        _load_with_pillow(path, data)  # OpenCV fills the missing part of a truncated file with grey, silently
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise SeglabError(f"{path} is not a readable image: replace it or leave it out")
+    if png_depth(data) == 16 and image.max() < 16:
+        raise SeglabError(
+            f"{path} has 16 bits per channel and leaves the upper four empty, as 12-bit cameras do: it would be black. "
+            "Scale it to 8 bits"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_mask(path: Path, space: LabelSpace) -> np.ndarray:
+    """H W uint8 class indices, 255 where ignored; ids outside the label space stay as ``labels.UNKNOWN``.
+
+    Raises:
+        SeglabError: the file is missing, truncated, not an image, or cannot hold ids (colours, JPEG).
+    """
+    ids = read_ids(path, space)
+    if ids.dtype == np.uint8:
+        return cv2.LUT(ids, space.decode)
+    return np.where(ids == ids & 255, space.decode[ids & 255], np.uint8(UNKNOWN))
+
+
+def read_pair(item: Item, space: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
+    """Image H W 3 and class indices H W of an item with a mask.
+
+    Raises:
+        SeglabError: as ``read_image`` and ``read_mask``; or the sizes differ; or the mask has ids outside the label
+            space.
+    """
+    assert item.mask is not None
+    image, mask = read_image(item.image), read_labels(item.mask, space)
+    check_size(item.mask, mask, item.image, image)
+    return image, mask
+
+
+def read_labels(path: Path, space: LabelSpace) -> np.ndarray:
+    """As ``read_mask``, H W uint8.
+
+    Raises:
+        SeglabError: as ``read_mask``; or the mask has ids outside the label space.
+    """
+    mask = read_mask(path, space)
+    if (mask == UNKNOWN).any():
+        raise SeglabError(wrong_ids(path, read_ids(path, space), space))
+    return mask
+
+
+def wrong_ids(path: Path, ids: np.ndarray, space: LabelSpace) -> str:
+    """The message about a mask that stores ids H W which its label space does not know."""
+    unknown = unknown_ids(ids, space)
+    return f"{path} has ids {unknown} outside the label space: {hint_for_ids(unknown, space)}"
+
+
+def check_size(path: Path, mask: np.ndarray, image_path: Path, image: np.ndarray) -> None:
+    """Raise ``SeglabError`` if a mask and its image differ in size."""
+    if image.shape[:2] != mask.shape:
+        turned = image.shape[:2] == mask.shape[::-1] and orientation(image_path) > 4
+        remedy = "turn the mask alike, or remove the orientation from the image"
+        raise SeglabError(
+            f"{path} is {mask.shape[1]}x{mask.shape[0]} but its image {image_path} is "
+            f"{image.shape[1]}x{image.shape[0]}"
+            + (f" as its EXIF orientation turns it: {remedy}" if turned else ": they must be the same size")
+        )
+
+
+def scaled_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Height and width, at least one pixel each, of an image that is resized by ``scale``."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def orientation(path: Path) -> int:
+    """EXIF orientation of a JPEG: 1 upright, 2 to 8 mirrored or turned; 5 to 8 exchange width and height."""
+    with Image.open(path) as image:
+        return image.getexif().get(0x0112, 1) if image.format == "JPEG" else 1
+
+
+def unknown_ids(ids: np.ndarray, space: LabelSpace) -> list[int]:
+    """The ids stored in a mask that its label space does not know."""
+    return [int(i) for i in np.unique(ids) if not 0 <= i <= 255 or space.decode[i] == UNKNOWN]
+
+
+def read_ids(path: Path, space: LabelSpace) -> np.ndarray:
+    """H W integers as a mask file stores them.
+
+    Raises:
+        SeglabError: as ``read_mask``.
+    """
+    data = _read(path)
+    if space.in_red:
+        return _read_red(path, data)
+    if (stored := _decode_png(data, "mono", 0, 3)) is not None:
+        return stored[..., 0]
+    image = _load_with_pillow(path, data)
+    if image.mode not in ID_MODES or image.format == "JPEG":
+        raise SeglabError(
+            f"{path} is a {image.mode} {image.format} file, which cannot hold exact ids: "
+            + hint_for_colours(np.asarray(image.convert("RGB")), space)
+        )
+    ids = np.asarray(image)
+    depth, colour_type = data[24:26]
+    if image.format == "PNG" and colour_type == 0 and depth in (2, 4):  # Pillow stretches these greys to 0-255
+        return ids // (255 // (2**depth - 1))
+    return ids.astype(np.uint8) if ids.dtype == bool else ids
+
+
+def _read_red(path: Path, data: bytes) -> np.ndarray:
+    """H W uint16: the red channel of a 16-bit colour PNG, which Pillow would reduce to 8 bits."""
+    _verify(path, data)
+    depth, colour_type = data[24:26]
+    if data[12:16] != b"IHDR" or (depth, colour_type) != (16, 2):
+        raise SeglabError(
+            f"{path} is no 16-bit colour PNG: the ids belong in the red channel of one, as SYNTHIA distributes it. "
+            "Masks that were converted to one channel are those of a Folder"
+        )
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise SeglabError(f"{path} is damaged: replace it or leave it out")
+    return image[..., 2]  # OpenCV's order is blue, green, red
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SeglabError(f"{path} cannot be read ({error.strerror}): restore it or leave it out") from error
+
+
+def _decode_png(data: bytes, mode: str, *colour_types: int) -> np.ndarray | None:
+    """H W C of an 8-bit PNG of these colour types, by a decoder that checks every checksum.
+
+    None if it is not installed, or the file is of another kind or damaged: the slower ones then say what is wrong.
+    """
+    if decode_png is None or data[12:16] != b"IHDR" or len(data) < 33 or data[24] != 8 or data[25] not in colour_types:
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    if width * height > 2000 * len(data):  # deflate packs 1032 bytes into one at most: the header is wrong
+        return None
+    try:
+        return decode_png(data, (height, width), mode)
+    except Exception:  # it raises plain exceptions
+        return None
+
+
+def _has_exif(data: bytes) -> bool:
+    """Whether a PNG has an orientation: its chunk stands before or after the pixels, which are not searched."""
+    pixels = data.find(b"IDAT")
+    return b"eXIf" in data[:pixels] or b"eXIf" in data[-65536:]
+
+
+def png_depth(head: bytes) -> int:
+    """Bits per channel by the first 26 bytes of a PNG; 0 for another file."""
+    return head[24] if head[12:16] == b"IHDR" and len(head) > 25 else 0
+
+
+def _ends_whole(data: bytes) -> bool:
+    return data.endswith(b"\xff\xd9") or data[-8:-4] == b"IEND"
+
+
+def _verify(path: Path, data: bytes) -> None:
+    """Checksums of a PNG, which loading it skips."""
+    try:
+        Image.open(BytesIO(data)).verify()
+    except UnidentifiedImageError as error:
+        raise SeglabError(f"{path} is not an image ({len(data)} bytes): replace it or leave it out") from error
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, ... on broken files
+        raise SeglabError(f"{path} is damaged ({error}): replace it or leave it out") from error
+
+
+def _load_with_pillow(path: Path, data: bytes) -> Image.Image:
+    _verify(path, data)
+    try:
+        image = Image.open(BytesIO(data))
+        image.load()
+    except Exception as error:
+        raise SeglabError(f"{path} is damaged ({error}): replace it or leave it out") from error
+    return image

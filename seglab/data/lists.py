@@ -1,0 +1,107 @@
+"""Labeled subsets: fractions, and list files in the formats of the known repositories."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from seglab.data.files import IMAGE_SUFFIXES, Item, describe
+from seglab.types import SeglabError
+
+LISTED_IMAGE = re.compile(r"[^\t]*?\.(?:png|jpe?g)(?!\S)", re.IGNORECASE)  # the first of a line; names may have spaces
+FRACTION = re.compile(r"1/([1-9]\d*)")
+
+
+def is_list(spec: str) -> bool:
+    """Whether ``labeled`` or ``unlabeled`` names a list file, existing or not."""
+    return spec != "all" and not FRACTION.fullmatch(spec)
+
+
+def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] = ()) -> list[Item]:
+    """The subset of ``items`` that ``spec`` names.
+
+    Args:
+        items: the training items in file order.
+        spec: ``all``; ``1/n``: every n-th item in file order, which spreads over video sequences and is nested (the
+            1/16 set lies inside the 1/8 set), ceil(N/n) items; or the path of a list file, one ``image mask`` pair,
+            image path or key per line, as the lists of the known repositories have it. The mask is not looked at.
+        elsewhere: items that cannot be chosen, for the message when a list names one of them.
+
+    Raises:
+        SeglabError: the fraction or list is malformed, empty, repeats an item or names one that is not there.
+    """
+    if spec == "all":
+        return list(items)
+    if match := FRACTION.fullmatch(spec):
+        return list(items[:: int(match[1])])
+    path = Path(spec).expanduser()
+    if not path.is_file():
+        raise SeglabError(f"{spec!r} chooses no images: give 'all', a fraction 1/n or the path of a list file")
+    own, chosen = set(items), dict[str, Item]()
+    for line, name, item in _resolve(path, items, elsewhere):
+        if item not in own:
+            where = "has no mask" if item.mask is None else "belongs to another split"
+            raise SeglabError(f"{line}: {name} {where}; the list may only name training images")
+        if item.key in chosen:
+            raise SeglabError(f"{line}: {name} is listed twice")
+        chosen[item.key] = item
+    return list(chosen.values())
+
+
+def leave_out(items: Sequence[Item], path: Path, elsewhere: Iterable[Item]) -> list[Item]:
+    """The items that a list file does not name; it may name others, of ``elsewhere``.
+
+    Raises:
+        SeglabError: the list is absent or empty, or names an image that is nowhere.
+    """
+    skipped = {item for _, _, item in _resolve(path, items, elsewhere)}
+    return [item for item in items if item not in skipped]
+
+
+def listed(path: Path) -> Iterator[tuple[str, str]]:
+    """``file:number`` and the image that a line names, of every line that is not empty.
+
+    Raises:
+        SeglabError: the list is absent or empty.
+    """
+    if not path.is_file():
+        raise SeglabError(f"{path} does not exist: give the path of a list file, one image or key per line")
+    lines = path.read_text("utf-8-sig", errors="replace").splitlines()
+    if not any(line.strip() for line in lines):
+        raise SeglabError(f"{path} lists no image: write one image or key per line")
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            image = LISTED_IMAGE.match(line)
+            yield f"{path}:{number}", (image[0] if image else line.split("\t")[0]).strip()
+
+
+def _resolve(path: Path, items: Sequence[Item], elsewhere: Iterable[Item]) -> Iterator[tuple[str, str, Item]]:
+    """The item that each line of a list means: one of ``items`` unless its path fits one of ``elsewhere`` better."""
+    own, foreign = _index(items), _index(elsewhere)
+    for line, name in listed(path):
+        fits = next((tail for tail in _tails(name) if tail in own or tail in foreign), None)
+        if fits is None:
+            raise SeglabError(f"{line}: {name} is not in the data set")
+        found = own.get(fits) or foreign[fits]
+        if len(found) > 1:
+            images = describe([item.image for item in found])
+            raise SeglabError(f"{line}: {name} may be {images}: write more of its path")
+        yield line, name, found[0]
+
+
+def _index(items: Iterable[Item]) -> dict[str, list[Item]]:
+    """Every way a list may call an item: its key, or the path of its image from any parent folder on."""
+    index: dict[str, list[Item]] = {}
+    for item in items:
+        for name in dict.fromkeys(_tails(item.image.as_posix())):
+            index.setdefault(name, []).append(item)
+    return index | {item.key: [item] for item in items}
+
+
+def _tails(name: str) -> list[str]:
+    """``a/b/c.png`` -> ``a/b/c.png``, ``b/c.png``, ``c.png``, ``c``: the most specific first. None leads upwards."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    if ".." in parts:
+        return []
+    tails = ["/".join(parts[i:]) for i in range(len(parts))]
+    stem, dot, suffix = parts[-1].rpartition(".") if parts else ("", "", "")
+    return [*tails, stem] if dot + suffix.lower() in IMAGE_SUFFIXES else tails
