@@ -1,8 +1,11 @@
 """The vocabulary of the whole program: what a stream yields and what a network returns."""
 
-from typing import NamedTuple, NotRequired, TypedDict
+from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    from torch import Tensor  # the command line and the launchers do without torch
 
 
 class Sample(TypedDict):
