@@ -54,6 +54,7 @@ NOISE = (
     ".*have overridden `on_after_batch_transfer`.*",
     ".*does not have many workers.*",
     ".*found .* module.* in eval mode.*",
+    ".*`srun` command is available on your system but is not used.*",
     ".*smaller than the logging interval.*",
     ".*callbacks used to create the checkpoint need to be provided.*",
     ".*instantiate_classes`` was deprecated.*",
