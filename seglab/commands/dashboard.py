@@ -8,8 +8,8 @@ from seglab.commands.flags import FlagParser
 from seglab.types import SeglabError
 
 OUTPUT = "dashboard.json"
-NAME = r"[\w .:,()/-]{1,100}"  # W&B refuses symbols in names of workspaces
-PLACE = r"[\w.-]{1,128}"
+PLACE = r"[^/\\#?%:]{1,128}"  # as W&B checks names of projects
+NAME = r"[\w .:,()/-]{1,100}"  # and of workspaces
 
 
 def dashboard(flags: list[str]) -> None:
@@ -33,7 +33,7 @@ def dashboard(flags: list[str]) -> None:
     options = parser.parse_args(flags)
     for flag, pattern in {"project": PLACE, "entity": PLACE, "name": NAME}.items():
         if options[flag] and not re.fullmatch(pattern, options[flag]):
-            raise SeglabError(f"--{flag} {options[flag]!r}: W&B takes only {pattern} here")
+            raise SeglabError(f"--{flag} {options[flag]!r}: W&B wants a name that matches {pattern}")
     if options.push:
         _push(options)
         return

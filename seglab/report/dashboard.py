@@ -70,10 +70,12 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SeglabError(f"{path} is not a dashboard that `seglab dashboard` wrote ({error})") from error
+    except OSError as error:
+        raise SeglabError(f"{path}: {error.strerror}; `seglab dashboard --output {path}` writes it") from error
+    except ValueError:
+        content = None
     if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise SeglabError(f"{path} is not a dashboard that `seglab dashboard` wrote: choose another file")
+        raise SeglabError(f"{path} is not a file of `seglab dashboard`: choose another one")
     return content
 
 
@@ -98,16 +100,7 @@ def push(path: Path, project: str = "", entity: str = "") -> list[str]:
         SeglabError: not a definition, no login, or the server refuses.
     """
     definition = read(path)
-    try:
-        api = wandb.Api()
-        entity = entity or definition["entity"] or api.default_entity or ""
-    except wandb.errors.Error as error:
-        raise SeglabError(
-            f"no login at Weights & Biases ({error}): run `wandb login` (with --host for a server of your own), "
-            f"then `seglab dashboard --push {path}`"
-        ) from error
-    if not entity:
-        raise SeglabError("this login has no default entity: give --entity, a W&B team or user")
+    entity = _logged_in(entity or definition["entity"], path)
     place = {"project": project or definition["project"], "entity": entity}
     if any(definition[key] not in ("", value) for key, value in place.items()):
         for part in (*definition["workspaces"], definition["report"]):
@@ -125,12 +118,27 @@ def push(path: Path, project: str = "", entity: str = "") -> list[str]:
         report.save()
         definition["report"]["id"] = report.id
         _save(path, definition)
-    except Exception as error:  # the client, the service below it and the library each raise types of their own
+    except Exception as error:  # as above, and the library's own
         raise SeglabError(
             f"W&B did not take {path} for {entity}/{place['project']} ({error}). The project exists once a run is in "
             f"it: `wandb sync RUN_DIR/wandb/offline-run-*`; then `seglab dashboard --push {path}` again"
         ) from error
     return [*(workspace.url for workspace in workspaces), report.url]
+
+
+def _logged_in(entity: str, path: Path) -> str:
+    """The entity to create things for, once the server has accepted the login."""
+    try:
+        api = wandb.Api()
+        entity = entity or api.default_entity or ""
+    except Exception as error:  # the client and the service below it each raise types of their own
+        raise SeglabError(
+            f"cannot log in to Weights & Biases ({error}): run `wandb login` (with --host for a server of your own), "
+            f"then `seglab dashboard --push {path}`"
+        ) from error
+    if not entity:
+        raise SeglabError("this login has no default entity: give --entity, a W&B team or user")
+    return entity
 
 
 def _workspace(name: str, benchmark: str, metrics: Sequence[str]) -> ws.Workspace:
