@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seglab.commands.flags import FlagParser
+from seglab.report.runs import find_runs
 from seglab.types import SeglabError
 
 OUTPUT = "dashboard.json"
@@ -38,9 +39,11 @@ def dashboard(flags: list[str]) -> None:
         _push(options)
         return
     report = _library()
-    from seglab.report.logged import logged_metrics
-
-    logged = logged_metrics([Path(folder) for folder in options.runs]) if options.runs else {}
+    logged = report.logged_metrics(find_runs(options.runs))
+    if options.runs and not logged:
+        raise SeglabError(
+            f"--runs {' '.join(options.runs)}: no run there that has logged anything; give another folder"
+        )
     path = Path(options.output or OUTPUT)
     definition = report.define(options.project or "seglab", options.entity, options.name or "seglab", logged)
     report.write(path, definition)

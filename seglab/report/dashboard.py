@@ -11,11 +11,11 @@ from wandb_workspaces.reports import v2 as wr
 from wandb_workspaces.reports.v2.internal import ReportViewspec
 from wandb_workspaces.workspaces.internal import View
 
-from seglab.report.wandb_panels import MOST, STEP, Panel, sections
+from seglab.report.runs import Run
+from seglab.report.wandb_panels import COLUMNS, MOST, STEP, place, sections
 from seglab.types import SeglabError
 
 KIND = "seglab dashboard"
-COLUMNS = 3
 HOW = [
     "A line or bar is the mean over the runs of a method, its band their standard deviation; runs differ in the seed.",
     "Runs are compared within a benchmark: data, labeled split, network, schedule and evaluation are equal there.",
@@ -24,6 +24,17 @@ HOW = [
     "Accuracy and coverage of pseudo-labels come from ground truth that training never reads.",
     "Differences paired by seed, with their confidence intervals, are on the page that `seglab compare` writes.",
 ]
+
+
+def logged_metrics(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Benchmark -> names of the metrics that any of its runs has logged, by name, those of classes by class index."""
+    logged: dict[str, list[str]] = {}
+    for benchmark in sorted({run.benchmark for run in runs if run.metrics}):
+        group = [run for run in runs if run.benchmark == benchmark]
+        index = {name: at for run in group for at, name in enumerate(run.classes)}
+        names = {name for run in group for name in run.metrics}
+        logged[benchmark] = sorted(names, key=lambda name: (index.get(name.rpartition("/")[2], -1), name))
+    return logged
 
 
 def define(project: str, entity: str, name: str, logged: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -83,8 +94,8 @@ def load(definition: dict[str, Any]) -> tuple[list[ws.Workspace], wr.Report]:
     """The library's objects of a definition; a run set names its project, which makes saving the report look it up."""
     place = {"entity": definition["entity"], "project": definition["project"]}
     workspaces = [ws.Workspace._from_model(View.model_validate(view | place)) for view in definition["workspaces"]]
-    model = ReportViewspec.model_validate(definition["report"] | {"project": {"name": place["project"]}})
-    model.project.entity_name = place["entity"]
+    project = {"name": place["project"], "entityName": place["entity"]}
+    model = ReportViewspec.model_validate(definition["report"] | {"project": project})
     report = wr.Report._from_model(model)
     report.width = model.spec.width  # _from_model forgets it
     return workspaces, report
@@ -170,7 +181,7 @@ def _report(name: str, benchmarks: Mapping[str, Sequence[str]]) -> wr.Report:
     for benchmark, metrics in benchmarks.items():
         blocks.append(wr.H1(benchmark or "All runs"))
         for title, panels in sections(metrics, _attribute(benchmark)).items():
-            grid = wr.PanelGrid(runsets=[_runset(benchmark)], panels=_placed(panels), hide_run_sets=title != "Scores")
+            grid = wr.PanelGrid(runsets=[_runset(benchmark)], panels=place(panels), hide_run_sets=title != "Scores")
             blocks += [wr.H2(title), grid]
     return wr.Report(project="", entity="", title=name, blocks=blocks, width="fluid")
 
@@ -195,12 +206,6 @@ def _attribute(benchmark: str) -> str:
 def _only(benchmark: str) -> str:
     """Filter of runs, with the key as W&B's interface stores it."""
     return f'Config("benchmark.value") in [{benchmark!r}]' if benchmark else ""
-
-
-def _placed(panels: list[Panel]) -> list[Panel]:
-    for index, panel in enumerate(panels):
-        panel.layout = wr.Layout(x=8 * (index % COLUMNS), y=6 * (index // COLUMNS), w=8, h=6)
-    return panels
 
 
 def _plain(model: Any, without: set[str]) -> dict[str, Any]:

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from wandb_workspaces.reports.v2 import BarPlot, LinePlot, ScatterPlot, SummaryMetric
+from wandb_workspaces.reports.v2 import BarPlot, Layout, LinePlot, ScatterPlot, SummaryMetric
 
 Panel = Any  # any panel class of wandb_workspaces
 STEP = "trainer/global_step"  # of WandbLogger; W&B's own step counts the calls that log
 TIME = "RelativeTime(Process)"
 MOST = 100  # lines or bars in a panel; W&B stops at 10 unless told
+COLUMNS, GRID, HEIGHT = 3, 24, 6  # panels in a row; a report's grid and a panel's height in its units
 COMMON = ["train/loss", "train/pseudo/accuracy", "train/pseudo/coverage", "val/mIoU", "val/pixel_accuracy"]
 TEACHER = ["val_teacher/mIoU", "val_teacher/pixel_accuracy"]
 MEMORY = {"GPU memory, bytes": "system/gpu.0.memoryAllocatedBytes", "memory, MB": "system/proc.memory.rssMB"}
@@ -19,7 +20,7 @@ def sections(metrics: Sequence[str], by: str) -> dict[str, list[Panel]]:
     """Title -> panels of each section of a dashboard.
 
     Args:
-        metrics: names of what the runs log; none where that is not known: patterns find classes and loss terms then.
+        metrics: names of what the runs log, classes in their order. None given: patterns find classes and loss terms.
         by: attribute of runs, as W&B's interface names it; runs that share it become one line or bar, their mean.
     """
     names = metrics or [*COMMON, *TEACHER]
@@ -43,12 +44,25 @@ def sections(metrics: Sequence[str], by: str) -> dict[str, list[Panel]]:
     return {title: panels for title, panels in found.items() if panels}
 
 
+def place(panels: list[Panel]) -> list[Panel]:
+    """Lay panels out on a report's grid, three in a row; bars of many metrics get a row of their own."""
+    x = y = 0
+    for panel in panels:
+        wide = isinstance(panel, BarPlot) and len(panel.metrics) > 1
+        if wide and x:
+            x, y = 0, y + HEIGHT
+        panel.layout = Layout(x=x, y=y, w=GRID if wide else GRID // COLUMNS, h=2 * HEIGHT if wide else HEIGHT)
+        x = (x + panel.layout.w) % GRID
+        y += 0 if x else panel.layout.h
+    return panels
+
+
 def _by_class(prefixes: list[str], metrics: Sequence[str], by: str) -> list[Panel]:
     """The final values of all classes as bars, one panel a prefix, and the curves of each class."""
     if not metrics:
         return [_pattern(f"{prefix} by class", by, f"^{prefix}/") for prefix in prefixes]
     members = {prefix: [name for name in metrics if name.startswith(f"{prefix}/")] for prefix in prefixes}
-    classes = sorted({name.removeprefix(f"{prefix}/") for prefix in prefixes for name in members[prefix]})
+    classes = dict.fromkeys(name.removeprefix(f"{prefix}/") for prefix in prefixes for name in members[prefix])
     return [
         *(_bars(f"{prefix}, final", by, names) for prefix, names in members.items() if names),
         *(_curve(each, by, *(f"{p}/{each}" for p in prefixes if f"{p}/{each}" in members[p])) for each in classes),
@@ -79,7 +93,7 @@ def _pattern(title: str, by: str, pattern: str) -> LinePlot:
 
 
 def _bars(title: str, by: str, names: list[str]) -> BarPlot:
-    return BarPlot(title=title, metrics=[*names], max_bars_to_show=MOST, **_grouped(by))
+    return BarPlot(title=title, metrics=[*names], max_bars_to_show=MOST * len(names), **_grouped(by))
 
 
 def _grouped(by: str) -> dict[str, Any]:
