@@ -1,6 +1,7 @@
 """W&B workspaces and a report that show what ``seglab compare`` shows: a file, then pushed to a server."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from wandb_workspaces.reports.v2.internal import ReportViewspec
 from wandb_workspaces.workspaces.internal import View
 
 from seglab.report.runs import Run
-from seglab.report.wandb_panels import COLUMNS, MOST, STEP, place, sections
+from seglab.report.wandb_panels import COLUMNS, MOST, STEP, lay_out, sections
 from seglab.types import SeglabError
 
 KIND = "seglab dashboard"
@@ -81,9 +82,9 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text())
-    except OSError as error:
-        raise SeglabError(f"{path}: {error.strerror}; `seglab dashboard --output {path}` writes it") from error
-    except ValueError:
+    except FileNotFoundError as error:
+        raise SeglabError(f"no file {path}: `seglab dashboard --output {path}` writes it") from error
+    except (OSError, ValueError):
         content = None
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise SeglabError(f"{path} is not a file of `seglab dashboard`: choose another one")
@@ -91,12 +92,21 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def load(definition: dict[str, Any]) -> tuple[list[ws.Workspace], wr.Report]:
-    """The library's objects of a definition; a run set names its project, which makes saving the report look it up."""
-    place = {"entity": definition["entity"], "project": definition["project"]}
-    workspaces = [ws.Workspace._from_model(View.model_validate(view | place)) for view in definition["workspaces"]]
-    project = {"name": place["project"], "entityName": place["entity"]}
-    model = ReportViewspec.model_validate(definition["report"] | {"project": project})
-    report = wr.Report._from_model(model)
+    """The library's objects of a definition; asks no server.
+
+    Raises:
+        SeglabError: the library cannot read it.
+    """
+    try:
+        place = {"entity": definition["entity"], "project": definition["project"]}
+        workspaces = [ws.Workspace._from_model(View.model_validate(view | place)) for view in definition["workspaces"]]
+        project = {"name": place["project"], "entityName": place["entity"]}
+        model = ReportViewspec.model_validate(definition["report"] | {"project": project})
+        report = wr.Report._from_model(model)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SeglabError(
+            f"this version of wandb-workspaces cannot read the dashboard ({error}): write it anew"
+        ) from error
     report.width = model.spec.width  # _from_model forgets it
     return workspaces, report
 
@@ -120,7 +130,7 @@ def push(path: Path, project: str = "", entity: str = "") -> list[str]:
     workspaces, report = load(definition)
     for block in report.blocks:
         for runset in block.runsets if isinstance(block, wr.PanelGrid) else []:
-            runset.entity, runset.project = entity, place["project"]
+            runset.entity, runset.project = entity, place["project"]  # saving looks it up, so not in define
     try:
         for view, workspace in zip(definition["workspaces"], workspaces, strict=True):
             workspace.save()
@@ -131,8 +141,9 @@ def push(path: Path, project: str = "", entity: str = "") -> list[str]:
         _save(path, definition)
     except Exception as error:  # as above, and the library's own
         raise SeglabError(
-            f"W&B did not take {path} for {entity}/{place['project']} ({error}). The project exists once a run is in "
-            f"it: `wandb sync RUN_DIR/wandb/offline-run-*`; then `seglab dashboard --push {path}` again"
+            f"W&B did not take {path} for {entity}/{place['project']} ({error}). A project exists once a run is in it: "
+            f"`wandb sync RUN_DIR/wandb/offline-run-*`, then the same command. Views that were deleted on the server: "
+            f"write them to another --output"
         ) from error
     return [*(workspace.url for workspace in workspaces), report.url]
 
@@ -156,7 +167,7 @@ def _workspace(name: str, benchmark: str, metrics: Sequence[str]) -> ws.Workspac
     return ws.Workspace(
         entity="",
         project="",
-        name=f"{name}: {benchmark}" if benchmark else name,
+        name=re.sub(r"[^\w .,:()/-]", "-", f"{name}: {benchmark}") if benchmark else name,  # others are refused
         sections=[
             ws.Section(
                 name=title,
@@ -181,7 +192,7 @@ def _report(name: str, benchmarks: Mapping[str, Sequence[str]]) -> wr.Report:
     for benchmark, metrics in benchmarks.items():
         blocks.append(wr.H1(benchmark or "All runs"))
         for title, panels in sections(metrics, _attribute(benchmark)).items():
-            grid = wr.PanelGrid(runsets=[_runset(benchmark)], panels=place(panels), hide_run_sets=title != "Scores")
+            grid = wr.PanelGrid(runsets=[_runset(benchmark)], panels=lay_out(panels), hide_run_sets=title != "Scores")
             blocks += [wr.H2(title), grid]
     return wr.Report(project="", entity="", title=name, blocks=blocks, width="fluid")
 

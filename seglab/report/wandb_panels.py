@@ -44,7 +44,7 @@ def sections(metrics: Sequence[str], by: str) -> dict[str, list[Panel]]:
     return {title: panels for title, panels in found.items() if panels}
 
 
-def place(panels: list[Panel]) -> list[Panel]:
+def lay_out(panels: list[Panel]) -> list[Panel]:
     """Lay panels out on a report's grid, three in a row; bars of many metrics get a row of their own."""
     x = y = 0
     for panel in panels:

@@ -16,6 +16,7 @@ from probes import ROOT, run_seglab
 
 from seglab.cli import main
 from seglab.report.runs import find_runs
+from seglab.types import SeglabError
 
 pytest.importorskip("wandb_workspaces")
 from seglab.report import dashboard
@@ -141,6 +142,21 @@ def test_a_definition_asks_no_server(runs: Path, tmp_path: Path) -> None:
     assert "seglab dashboard --push" in done.stdout
 
 
+def test_any_name_of_a_benchmark_will_do(tmp_path: Path) -> None:
+    definition = dashboard.define("demo", "", "seglab", {'it\'s + "mine"': ["val/mIoU"]})
+    (view,) = definition["workspaces"]
+    assert view["displayName"] == "seglab: it-s - -mine-"
+    assert view["spec"]["section"]["runSets"][0]["filters"]["filters"][0]["value"] == ['it\'s + "mine"']
+    dashboard.load(definition)
+
+
+def test_a_damaged_definition_is_refused() -> None:
+    definition = dashboard.define("demo", "", "seglab", {})
+    del definition["workspaces"][0]["spec"]["section"]
+    with pytest.raises(SeglabError, match="write it anew"):
+        dashboard.load(definition)
+
+
 # Pushing.
 
 
@@ -251,7 +267,8 @@ def test_without_login_the_remedy_is_named(file: Path, monkeypatch: pytest.Monke
         (["--runs", "."], "no run there that has logged"),
         (["--output", "notes.json"], "notes.json is not a file of `seglab dashboard`"),
         (["--push", "notes.json"], "notes.json is not a file of `seglab dashboard`"),
-        (["--push", "absent.json"], "absent.json: No such file"),
+        (["--push", "absent.json"], "no file absent.json"),
+        (["--output", "."], ". is not a file of"),
         (["--push", "notes.json", "--runs", "."], "leave --runs out"),
         (["--output", "notes.json/board.json"], "choose another"),
     ],
