@@ -21,7 +21,7 @@ HOW = [
     "A line or bar is the mean over the runs of a method, its band their standard deviation; runs differ in the seed.",
     "Runs are compared within a benchmark: data, labeled split, network, schedule and evaluation are equal there.",
     "val/ scores the student, val_teacher/ its teacher where there is one, val_other/ the second network of CPS. "
-    "Bars show the last validation, not the best.",
+    "Scores of the last and of the best validation are both shown; everything by class is of the last.",
     "Accuracy and coverage of pseudo-labels come from ground truth that training never reads.",
     "Differences paired by seed, with their confidence intervals, are on the page that `seglab compare` writes.",
 ]
@@ -107,7 +107,10 @@ def load(definition: dict[str, Any]) -> tuple[list[ws.Workspace], wr.Report]:
         raise SeglabError(
             f"this version of wandb-workspaces cannot read the dashboard ({error}): write it anew"
         ) from error
-    report.width = model.spec.width  # _from_model forgets it
+    report.width = model.spec.width  # _from_model forgets it, and where tables are
+    for block in report.blocks:
+        if isinstance(block, wr.PanelGrid):
+            lay_out(block.panels)
     return workspaces, report
 
 
@@ -207,9 +210,9 @@ def _runset(benchmark: str) -> wr.Runset:
 
 
 def _attribute(benchmark: str) -> str:
-    """What tells methods apart: JobType is the method, Group the benchmark and the method.
+    """What tells methods apart, as WandbRun sets it: JobType is the method, Group the benchmark and the method.
 
-    Not the config's ``method``: it is empty where the method's class names it.
+    The config's ``method`` is not asked: a config may leave the name to the method's class.
     """
     return "JobType" if benchmark else "Group"
 

@@ -49,7 +49,7 @@ def file(runs: Path, tmp_path: Path) -> Path:
 
 def titles(view: dict[str, Any]) -> dict[str, list[str]]:
     found = view["spec"]["section"]["panelBankConfig"]["sections"]
-    return {section["name"]: [panel["config"]["chartTitle"] for panel in section["panels"]] for section in found}
+    return {section["name"]: [panel["config"].get("chartTitle") for panel in section["panels"]] for section in found}
 
 
 def runsets(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -67,13 +67,15 @@ def test_each_benchmark_has_a_workspace_of_its_runs_grouped_by_method(file: Path
         assert only["value"] == [benchmark]
         assert runset["grouping"] == [{"section": "run", "name": "jobType"}]
     filters = [runset["filters"]["filters"][0]["value"] for runset in runsets(definition["report"])]
-    assert filters == 5 * [["streets_1_64"]] + 5 * [["streets_1_8"]]
+    assert filters == 7 * [["streets_1_64"]] + 7 * [["streets_1_8"]]
 
 
 def test_panels_follow_what_the_runs_log(file: Path) -> None:
     found = titles(dashboard.read(file)["workspaces"][0])
-    assert list(found) == ["Scores", "IoU by class", "Losses", "Pseudo-labels", "Cost"]
-    assert found["Scores"][:4] == ["val/mIoU", "val_teacher/mIoU", "val/mIoU, final", "val_teacher/mIoU, final"]
+    assert list(found) == [
+        *("Scores", "IoU by class", "Losses", "Pseudo-labels", "Cost", "Predictions", "Confusion matrices")
+    ]
+    assert found["Scores"][:4] == ["val/mIoU", "val_teacher/mIoU", "val/mIoU, last", "val_teacher/mIoU, last"]
     assert found["IoU by class"][2:5] == ["road", "sidewalk", "building"]  # in the order of the classes
     assert found["Losses"] == ["train/loss", "train/loss/consistency", "train/loss/supervised"]
 
@@ -82,7 +84,7 @@ def test_a_benchmark_without_teacher_has_neither_its_scores_nor_pseudo_labels(tm
     write_run(tmp_path / "run", "Supervised", teacher=False)
     found = sections(dashboard.logged_metrics(find_runs([tmp_path]))["streets_1_64"], "JobType")
     assert "Pseudo-labels" not in found
-    assert not [p for panels in found.values() for p in panels if "teacher" in (p.title or "")]
+    assert not [p for panels in found.values() for p in panels if "teacher" in str(p._to_model())]
 
 
 def test_curves_are_means_with_their_deviation_over_the_step_of_training() -> None:
@@ -90,6 +92,20 @@ def test_curves_are_means_with_their_deviation_over_the_step_of_training() -> No
     assert (curve.group_by, curve.group_agg, curve.group_area) == ("jobType", "mean", "stddev")
     assert curve.x_axis == "trainer/global_step"
     assert curve.limit == 100
+
+
+def test_confusion_matrices_are_the_chart_of_wandb_itself() -> None:
+    wandb = pytest.importorskip("wandb")
+    logged = wandb.plot.confusion_matrix(preds=[0, 1], y_true=[0, 1], class_names=["a", "b"], title="val: pixels")
+    logged.set_key("val/confusion")
+    (panel, _) = sections([], "JobType")["Confusion matrices"]
+    ours = panel._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
+    theirs = logged.spec.config_value
+    assert ours["viewType"] == theirs["panel_type"]
+    for key in ("panelDefId", "fieldSettings", "stringSettings", "transform"):
+        assert ours["config"][key] == theirs["panel_config"][key]
+    ours, theirs = (x["userQuery"]["queryFields"][0]["fields"] for x in (ours["config"], theirs["panel_config"]))
+    assert {field["name"]: field.get("args", []) for field in ours} == {f["name"]: f.get("args", []) for f in theirs}
 
 
 def test_without_runs_patterns_find_classes_and_every_benchmark_is_told_apart(tmp_path: Path) -> None:
