@@ -19,6 +19,9 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab sweep FILE.yaml [--jobs N] [--dir FOLDER]                many runs; again: skips finished, resumes dead ones
   seglab sweep status FOLDER                                      what became of them
 
+  seglab dashboard [--runs FOLDER ...] [--project P]              W&B workspaces and a report of them, as a file;
+       [--push FILE]                                              creates what the file defines
+
   seglab list methods|additions|benchmarks|networks|data          what there is
   seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
   seglab data check -c BENCHMARK.yaml [--data.root FOLDER]        verify a data set before training
@@ -55,6 +58,10 @@ def _run(args: list[str]) -> None:
             from seglab.commands.sweep import sweep
 
             sweep(flags)
+        case ["dashboard", *flags]:
+            from seglab.commands.dashboard import dashboard
+
+            dashboard(flags)
         case ["list", *what]:
             from seglab.commands.listing import show
 

@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from seglab.launch.sweep import SweepRun
-from seglab.runs.directory import CONFIG, SUMMARY
+from seglab.runs.directory import CONFIG, MANIFEST, SUMMARY
 from seglab.types import SeglabError
-
-MANIFEST = "sweep.json"
-LOG = "log.txt"
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from seglab.launch.directory import LOG, State, state_of, write_manifest
+from seglab.launch.directory import State, state_of, write_manifest
 from seglab.launch.sweep import SweepRun, launcher_command
+from seglab.runs.directory import LOG
 from seglab.types import SeglabError
 
 PATIENCE = 60.0  # seconds that a run gets to end by itself after an interruption

@@ -12,6 +12,8 @@ from seglab.types import SeglabError
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"
 SUMMARY = "summary.json"
+LOG = "log.txt"  # where a launcher started the run
+MANIFEST = "sweep.json"  # in the folder of a sweep: run name -> parameters
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
 
 # Keys that say where and how a run is executed, not what it computes: they may differ when it is resumed.
