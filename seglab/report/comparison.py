@@ -266,8 +266,8 @@ def _choose_baseline(rows: Sequence[Row], name: str) -> list[str]:
         for row in chosen:
             row.baseline = True
         if len(chosen) > 1 and any(_baseline_of(row, here) is None for row in here):
-            labels = ", ".join(row.label for row in chosen)
-            notes.append(f"{benchmark}: several baselines, so some rows have no difference: --baseline takes {labels}")
+            several = ", ".join(row.label for row in chosen)
+            notes.append(f"{benchmark}: several baselines, so some rows have no difference: --baseline takes {several}")
         if not chosen:
             notes.append(f"{benchmark}: no finished run of the baseline {name or BASELINE}: no differences")
     labels = sorted({row.label for row in rows} | {row.method for row in rows})
@@ -310,7 +310,7 @@ def _pairing(row: Row) -> list[str]:
     other = [str(seed) for seed in score.unpaired if seed not in score.values]
     parts = [f"seed {', '.join(own)} only here"] if own else []
     parts += [f"seed {', '.join(other)} only of the baseline"] if other else []
-    pairs = score.difference.n if score.difference else 0
+    common = score.difference.n if score.difference else 0
     return [
         f"{row.benchmark}: {row.label}: {'; '.join(parts)}: the difference is over {pairs} common seed{'s' * (pairs != 1)}"
     ]
