@@ -311,9 +311,7 @@ def _pairing(row: Row) -> list[str]:
     parts = [f"seed {', '.join(own)} only here"] if own else []
     parts += [f"seed {', '.join(other)} only of the baseline"] if other else []
     common = score.difference.n if score.difference else 0
-    return [
-        f"{row.benchmark}: {row.label}: {'; '.join(parts)}: the difference is over {pairs} common seed{'s' * (pairs != 1)}"
-    ]
+    return [f"{row.benchmark}: {row.label}: {'; '.join(parts)}; pairs in the difference: {common}"]
 
 
 def _rank(row: Row) -> float:
