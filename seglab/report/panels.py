@@ -1,0 +1,129 @@
+"""Predictions of all methods for the same images, packed into a page."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from seglab.report.runs import PANELS, Run, panels
+from seglab.types import SeglabError
+
+SIDE = 1024  # pixels: larger pictures are scaled down
+BUDGET = 8_000_000  # bytes of pictures in a page
+IMAGES = 6  # shown when none are chosen
+
+
+def pack_panels(methods: Mapping[str, Sequence[Run]], chosen: Sequence[str] = ()) -> dict[str, Any]:
+    """Images, truth and last predictions as data URIs; masks are grey PNGs whose value is the class index.
+
+    One run stands for each method: the lowest seed that most methods have pictures of. Images that would make the page
+    larger than ``BUDGET`` are left out, which the caption says.
+
+    Args:
+        methods: method -> its runs.
+        chosen: keys of images; none: the first ``IMAGES``.
+
+    Raises:
+        SeglabError: no run has pictures of a chosen image.
+    """
+    runs = _representatives(methods)
+    contents = {name: content for name, run in runs.items() if (content := _readable(run))}
+    if not contents:
+        if chosen:
+            raise SeglabError(f"image {chosen[0]} was asked for, but no run has pictures ({PANELS})")
+        empty = f"No run has pictures: they are written to {Path(PANELS).parent}/ at each validation."
+        return {"images": [], "classes": [], "palette": [], "caption": "", "empty": empty}
+    keys = list(dict.fromkeys(image["key"] for content in contents.values() for image in content["images"]))
+    if absent := [key for key in chosen if key not in keys]:
+        raise SeglabError(f"no run has pictures of image {absent[0]}; they have {', '.join(keys)}")
+    images: list[dict[str, Any]] = []
+    size = 0
+    wanted = list(chosen or keys[:IMAGES])
+    for key in wanted:
+        packed = _pack(key, runs, contents)
+        size += _length(packed)
+        if images and size > BUDGET:
+            break
+        images += [packed] if packed else []
+    first = next(iter(contents.values()))
+    seeds = sorted({str(runs[name].seed) for name in contents})
+    caption = (
+        f"One run of each method (seed {', '.join(seeds)}), last validation. Under each prediction: what is wrong in "
+        "orange, pixels without truth in grey. Drag to move, pinch or double-click to zoom; all pictures follow."
+    )
+    if left_out := len(chosen if chosen else keys) - len(images):
+        caption += f" {left_out} more in the runs' panels/ folders."
+    return {
+        **{"images": images, "classes": first["classes"], "palette": first["palette"]},
+        "caption": caption,
+        "empty": "",
+    }
+
+
+def _representatives(methods: Mapping[str, Sequence[Run]]) -> dict[str, Run]:
+    having = {name: {run.seed: run for run in runs if _readable(run)} for name, runs in methods.items()}
+    seeds = [seed for found in having.values() for seed in found]
+    order = sorted(set(seeds), key=lambda seed: (-seeds.count(seed), seed is None, seed))
+    return {name: next(found[seed] for seed in order if seed in found) for name, found in having.items() if found}
+
+
+def _readable(run: Run) -> dict[str, Any] | None:
+    """The run's panels, if they are whole: a list of images with key, image, truth and predictions."""
+    content = panels(run)
+    try:
+        if content and all({"key", "image", "truth", "predictions"} <= image.keys() for image in content["images"]):
+            return content if content["images"] and content["classes"] and content["palette"] else None
+    except (KeyError, TypeError, AttributeError):
+        pass
+    return None
+
+
+def _pack(key: str, runs: Mapping[str, Run], contents: Mapping[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """One image with every method's last prediction; None if no run has its files whole.
+
+    A method whose files are missing or cut has no prediction.
+    """
+    base: dict[str, Any] = {}
+    predictions: dict[str, dict[str, str]] = {}
+    size = (0, 0)
+    for name, content in contents.items():
+        image = next((image for image in content["images"] if image["key"] == key), None)
+        if image is None or not image["predictions"]:
+            continue
+        folder = (runs[name].folder / PANELS).parent
+        last = {network: file for network, file in image["predictions"][-1].items() if network != "step"}
+        try:
+            if not base:
+                photo = Image.open(folder / image["image"]).convert("RGB")
+                photo.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+                size = photo.size
+                truth = _mask(folder / image["truth"], size)
+                base = {"image": _uri(photo, "jpeg", quality=85), "truth": truth}
+            predictions[name] = {network: _mask(folder / file, size) for network, file in last.items()}
+        except (OSError, ValueError):
+            continue
+    return {"key": key, **base, "predictions": predictions} if predictions else None
+
+
+def _mask(path: Path, size: tuple[int, int]) -> str:
+    """A mask of class indices, scaled like its image."""
+    with Image.open(path) as mask:
+        indices = Image.fromarray(np.asarray(mask))  # a palette PNG's indices, not its colours
+    if indices.mode != "L":
+        raise ValueError(f"{path} is no mask of class indices: it has mode {indices.mode}")
+    return _uri(indices.resize(size, Image.Resampling.NEAREST), "png", optimize=True)
+
+
+def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _length(part: Any) -> int:
+    """Characters of a packed image."""
+    return sum(map(_length, part.values())) if isinstance(part, dict) else len(part or "")
