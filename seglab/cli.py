@@ -19,6 +19,10 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab sweep FILE.yaml [--jobs N] [--dir FOLDER]                many runs; again: skips finished, resumes dead ones
   seglab sweep status FOLDER                                      what became of them
 
+  seglab compare [FOLDER ...] [--baseline METHOD] [--by KEY]      methods: means over seeds, differences, cost
+       [--metric val/mIoU] [--format markdown|csv|json|latex]     as text, for a paper or a program
+       [--html FILE] [--export-figures FOLDER]                    a page to share; figures as PDF and PNG
+
   seglab list methods|additions|benchmarks|networks|data          what there is
   seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
   seglab data check -c BENCHMARK.yaml [--data.root FOLDER]        verify a data set before training
@@ -55,6 +59,10 @@ def _run(args: list[str]) -> None:
             from seglab.commands.sweep import sweep
 
             sweep(flags)
+        case ["compare", *flags]:
+            from seglab.commands.compare import compare
+
+            compare(flags)
         case ["list", *what]:
             from seglab.commands.listing import show
 

@@ -116,7 +116,7 @@ def to_markdown(comparison: Comparison, digits: int = 1) -> str:
         head = [f"| {' | '.join(map(_pipe, sheet.columns))} |", f"|---{'|---:' * (len(sheet.columns) - 1)}|"]
         body = [f"| {' | '.join(_bold(_pipe(cell.text), cell) for cell in cells)} |" for cells in sheet.rows]
         parts.append("\n".join([f"**{_pipe(sheet.title)}**", "", *head, *body]))
-    parts += footnotes(comparison)
+    parts += map(_pipe, footnotes(comparison))
     for title, lines in remarks(comparison):
         parts.append("\n".join([f"**{title}**", "", *(f"- {_pipe(line)}" for line in lines)]))
     return "\n\n".join(parts) + "\n"
