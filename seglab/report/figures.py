@@ -136,7 +136,7 @@ def _scores(comparison: Comparison, rows: list[Row], looks: dict[str, dict[str, 
 def _class_iou(comparison: Comparison, rows: list[Row], classes: list[str]) -> "Figure":
     means = {row.label: [estimate(_by_seed(comparison, row, name)).mean for name in classes] for row in rows}
     values = 100 * np.array([means[row.label] for row in rows])
-    texts = [[_rounded(value) for value in line] for line in values]
+    texts = [[_text(value, ".0f") for value in line] for line in values]
     title = f"{rows[0].benchmark}: IoU by class, {comparison.checkpoints[0]} checkpoint [%]"
     names = [_label(comparison, row) for row in rows]
     return _heat_map(values, texts, names, classes, title, "cividis", (0, 100))
@@ -150,8 +150,9 @@ def _class_differences(comparison: Comparison, rows: list[Row], baseline: Row, c
         for row in others
     ]
     values = 100 * np.array([[difference.mean for difference in line] for line in found])
-    texts = [[_rounded(100 * d.mean, "+") + ("*" if d.excludes_zero else "") for d in line] for line in found]
     limit = max(1.0, float(np.nanmax(np.abs(values), initial=0)))
+    form = "+.1f" if limit < 10 else "+.0f"
+    texts = [[_text(100 * d.mean, form) + ("*" if d.excludes_zero else "") for d in line] for line in found]
     title = f"{rows[0].benchmark}: IoU minus {baseline.label}, in points; * 95 % interval excludes 0"
     names = [_label(comparison, row) for row in others]
     return _heat_map(values, texts, names, classes, title, "PuOr_r", (-limit, limit))
@@ -223,7 +224,8 @@ def _pseudo_labels(
 
 def _draw_band(axes: "Axes", band: Band, look: dict[str, Any], label: str) -> None:
     spread = np.nan_to_num(band.std)
-    axes.plot(band.steps, 100 * band.mean, label=label, **look)
+    few: dict[str, Any] = {"marker": "o", "ms": 2.5} if len(band.steps) <= 20 else {}
+    axes.plot(band.steps, 100 * band.mean, label=label, **look, **few)
     low, high = 100 * (band.mean - spread), 100 * (band.mean + spread)
     axes.fill_between(band.steps, low, high, color=look["color"], alpha=0.15, lw=0)
 
@@ -242,7 +244,7 @@ def _share(panels: Sequence["Axes"], figure: "Figure", same_y: bool = True) -> N
 
 def _cost(comparison: Comparison, rows: list[Row], looks: dict[str, dict[str, Any]]) -> "Figure":
     """Mean ± standard deviation against cost; the line joins methods that no other beats at the same or lower cost."""
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     checkpoint = comparison.checkpoints[0]
     points = []
@@ -261,7 +263,8 @@ def _cost(comparison: Comparison, rows: list[Row], looks: dict[str, dict[str, An
     if points and points[-1][0] > 3 * points[0][0]:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     unit = "/".join(sorted({run.cost.unit for row in rows for run in row.runs}))
     axes.set_xlabel(f"{unit}-hours per run (line: Pareto front)")
     axes.set_ylabel(f"{comparison.metric}, {checkpoint}, better network [%]")
@@ -279,5 +282,5 @@ def _label(comparison: Comparison, row: Row) -> str:
     return f"{row.label} {UNFAIR}" if comparison.deviates(row) else row.label
 
 
-def _rounded(value: float, sign: str = "") -> str:
-    return f"{round(value) + 0:{sign}d}" if math.isfinite(value) else "–"
+def _text(value: float, form: str) -> str:
+    return f"{value:{form}}" if math.isfinite(value) else "–"
