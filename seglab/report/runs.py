@@ -241,7 +241,7 @@ def _reason(run: Run, summary: dict[str, Any]) -> str:
     error = " ".join(str(summary.get("error") or "").split())
     if run.status == "stopped":
         return f"stopped at {reached}"
-    return f"{error or last_line(run.folder / LOG) or 'no reason given'} ({reached})"
+    return f"{error or _last_word(run.folder)[1] or 'no reason given'} ({reached})"
 
 
 def _signs_of_life(folder: Path) -> list[Path]:
@@ -250,9 +250,15 @@ def _signs_of_life(folder: Path) -> list[Path]:
 
 def _ended_early(folder: Path) -> tuple[str, str]:
     """Status and reason of a run that wrote a config and no summary: it starts, or died before the first step."""
-    line = last_line(folder / LOG)
-    status = "failed" if "error" in line.lower() else "running"
+    failed, line = _last_word(folder)
+    status = "failed" if failed else "running"
     return status, f"no {SUMMARY}: it starts, or died before its first step{f': {line}' if line else ''}"
+
+
+def _last_word(folder: Path) -> tuple[bool, str]:
+    """Whether the log ends with an error, and its last line."""
+    line = last_line(folder / LOG)
+    return "error" in line.lower(), line.removeprefix("seglab: error: ")
 
 
 def _identify(run: Run) -> None:
@@ -278,8 +284,7 @@ def _not_started(sweep: Path) -> Iterator[Run]:
         if (folder / CONFIG).is_file():
             continue
         values = parameters if isinstance(parameters, dict) else {}
-        line = last_line(folder / LOG)
-        failed = "error" in line.lower()
+        failed, line = _last_word(folder)
         run = Run(folder, status="failed" if failed else "waiting", reason=line if failed else "not started")
         run.benchmark = str(values.get("benchmark") or Path(str(values.get("config.benchmark", ""))).stem)
         run.method = str(values.get("method") or Path(str(values.get("config.method", ""))).stem)
@@ -377,4 +382,4 @@ def last_line(path: Path, tail: int = 8192) -> str:
     except OSError:
         return ""
     written = [line.rpartition("\r")[2].strip() for line in lines if line.strip()]
-    return written[-1].removeprefix("seglab: error: ") if written else ""
+    return written[-1] if written else ""
