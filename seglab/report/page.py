@@ -13,8 +13,8 @@ import numpy as np
 
 from seglab.report.bands import POINTS, seed_bands
 from seglab.report.colours import method_colours, method_dashes
-from seglab.report.comparison import Comparison, Row, seed_of
-from seglab.report.panels import pack_panels
+from seglab.report.comparison import Comparison, Row, Score, seed_of
+from seglab.report.panels import BUDGET, pack_panels, picture_keys
 from seglab.report.recipes import commands, config_files, differing_keys
 from seglab.report.runs import Run, confusion
 from seglab.report.statistics import Estimate, estimate, paired_difference
@@ -40,7 +40,7 @@ def write_page(
     Raises:
         SeglabError: the file cannot be written, or no run has pictures of an image.
     """
-    content = json.dumps(page_data(runs, comparison, title, images), separators=(",", ":"), allow_nan=False)
+    content = json.dumps(page_data(runs, comparison, images), separators=(",", ":"), allow_nan=False)
     parts = {
         "title": html.escape(title),
         "style": (WEB / "page.css").read_text(encoding="utf-8"),
@@ -61,30 +61,39 @@ def write_page(
         partial.unlink(missing_ok=True)
 
 
-def page_data(
-    runs: Sequence[Run], comparison: Comparison, title: str = "Comparison", images: Sequence[str] = ()
-) -> dict[str, Any]:
+def page_data(runs: Sequence[Run], comparison: Comparison, images: Sequence[str] = ()) -> dict[str, Any]:
     """What the page's scripts read, as JSON's types."""
+    if images and (absent := set(images) - set(known := picture_keys(runs))):
+        have = f"they have {', '.join(known)}" if known else "none has any"
+        raise SeglabError(f"--images {sorted(absent)[0]}: no run has pictures of it; {have}")
     unfinished = _unfinished(runs, comparison)
     names = list(dict.fromkeys([*comparison.benchmarks, *(row.benchmark for row in unfinished)]))
     labels = list(dict.fromkeys(row.label for row in (*comparison.rows, *unfinished)))
     colours, dashes = method_colours(labels, comparison.baseline), method_dashes(labels, comparison.baseline)
+    symbols = sorted(labels, key=lambda label: label != comparison.baseline)
     styles = {
-        label: {"name": label, "colour": colours[label], "dash": dashes[label], "symbol": index}
-        for index, label in enumerate(labels)
+        label: {"name": label, "colour": colours[label], "dash": dashes[label], "symbol": symbols.index(label)}
+        for label in labels
     }
     benchmarks = []
     for name in names:
         waiting = [row for row in unfinished if row.benchmark == name]
-        part = _benchmark(comparison, comparison.of(name), waiting, images)
-        shown = [row.label for row in (*comparison.of(name), *waiting)]
-        benchmarks.append({"name": name or "unknown benchmark", "methods": [styles[label] for label in shown], **part})
+        drawn = [*comparison.of(name), *waiting]
+        part = _benchmark(comparison, comparison.of(name), waiting)
+        pictures = pack_panels({row.label: row.runs for row in drawn}, images, BUDGET // len(names))
+        methods = [styles[row.label] for row in drawn]
+        benchmarks.append({"name": name or "unknown benchmark", "methods": methods, **part, "pictures": pictures})
     counted = sum(len(row.runs) for row in comparison.rows)
-    made = (f"{len(runs)} runs, {counted} in the means", f"{len(labels)} methods", f"{datetime.now():%Y-%m-%d %H:%M}")
+    where = names[0] if len(names) == 1 else f"{len(names)} benchmarks"
+    made = (
+        where,
+        f"{len(labels)} methods",
+        f"{counted} of {len(runs)} runs counted",
+        f"{datetime.now():%Y-%m-%d %H:%M}",
+    )
     return {
-        "title": title,
         "made": " · ".join(made),
-        "attention": [{"title": title, "items": lines} for title, lines in remarks(comparison)],
+        "attention": [{"title": heading, "items": lines} for heading, lines in remarks(comparison)],
         "notes": footnotes(comparison),
         "benchmarks": benchmarks,
     }
@@ -101,9 +110,7 @@ def _unfinished(runs: Sequence[Run], comparison: Comparison) -> list[Row]:
     return list(rows.values())
 
 
-def _benchmark(
-    comparison: Comparison, rows: Sequence[Row], unfinished: Sequence[Row], images: Sequence[str]
-) -> dict[str, Any]:
+def _benchmark(comparison: Comparison, rows: Sequence[Row], unfinished: Sequence[Row]) -> dict[str, Any]:
     classes = next((row.runs[0].classes for row in (*rows, *unfinished) if row.runs[0].classes), [])
     baseline = next((row for row in rows if row.baseline), None)
     drawn = [*rows, *unfinished]
@@ -138,7 +145,6 @@ def _benchmark(
         },
         "difference": differences,
         "confusion": [found for row in drawn for found in _confusions(row)],
-        "pictures": pack_panels({row.label: row.runs for row in drawn}, images),
         "configs": {
             "methods": [row.label for row in rows],
             "differing": differing_keys(rows),
@@ -168,16 +174,21 @@ def _columns(comparison: Comparison, rows: Sequence[Row], baseline: Row | None) 
             found.append({"key": f"{network} {checkpoint}", "kind": "score", "title": title, "hint": hint})
     for axis in _cost_axes(rows):
         hint = "mean over runs" if axis["key"] != "peak_memory_bytes" else "maximum over runs"
-        found.append({"kind": "cost", "low": axis["key"] != "images_per_second", "hint": hint, **axis})
+        found.append({**axis, "kind": "cost", "low": axis["key"] != "images_per_second", "hint": hint})
     return found
 
 
 def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
     first = row.networks[0]
-    cells = {checkpoint: _estimate(row.scores[first, checkpoint].estimate) for checkpoint in comparison.checkpoints}
-    for network in row.networks[1:]:
-        cells |= {f"{network} {c}": _estimate(row.scores[network, c].estimate) for c in comparison.checkpoints}
-    cells |= {key: {"mean": value, "text": f"{value:.3g}"} for key, value in _cost(row).items() if value is not None}
+    cells = {
+        checkpoint if network == first else f"{network} {checkpoint}": _cell(score)
+        for (network, checkpoint), score in row.scores.items()
+    }
+    cells |= {
+        key: {"mean": value, "text": f"{value:.0f}" if value >= 100 else f"{value:#.3g}"}
+        for key, value in _cost(row).items()
+        if value is not None
+    }
     difference = row.scores[first, comparison.checkpoints[0]].difference
     badges = [{"text": "baseline"}] if row.baseline else []
     if first != "student":
@@ -190,6 +201,11 @@ def _row(comparison: Comparison, row: Row) -> dict[str, Any]:
         "cells": cells,
         "difference": _estimate(difference) | _interval(difference) if difference else None,
     }
+
+
+def _cell(score: Score) -> dict[str, Any]:
+    hint = ", ".join(f"seed {seed}: {100 * value:.2f}" for seed, value in score.values.items())
+    return _estimate(score.estimate) | {"hint": hint}
 
 
 def _caption(comparison: Comparison, baseline: Row | None) -> str:
@@ -278,7 +294,7 @@ def _confusions(row: Row) -> list[dict[str, Any]]:
         found.append(
             {
                 "title": f"{row.label}, {network}",
-                "caption": "Of the pixels of each true class, the share in % seen as each class, at the last validation; "
+                "caption": "Of the pixels of each true class, the share in % seen as each class. Last validation; "
                 f"runs summed: {len(matrices)}.",
                 "classes": classes,
                 "rows": [[None if np.isnan(value) else int(value) for value in line] for line in share],

@@ -10,58 +10,53 @@ import numpy as np
 from PIL import Image
 
 from seglab.report.runs import PANELS, Run, panels
-from seglab.types import SeglabError
 
 SIDE = 1024  # pixels: larger pictures are scaled down
-BUDGET = 8_000_000  # bytes of pictures in a page
+BUDGET = 8_000_000  # bytes of pictures
 IMAGES = 6  # shown when none are chosen
 
 
-def pack_panels(methods: Mapping[str, Sequence[Run]], chosen: Sequence[str] = ()) -> dict[str, Any]:
+def pack_panels(
+    methods: Mapping[str, Sequence[Run]], chosen: Sequence[str] = (), budget: int = BUDGET
+) -> dict[str, Any]:
     """Images, truth and last predictions as data URIs; masks are grey PNGs whose value is the class index.
 
-    One run stands for each method: the lowest seed that most methods have pictures of. Images that would make the page
-    larger than ``BUDGET`` are left out, which the caption says.
+    One run stands for each method: the lowest seed that most methods have pictures of.
 
     Args:
         methods: method -> its runs.
-        chosen: keys of images; none: the first ``IMAGES``.
-
-    Raises:
-        SeglabError: no run has pictures of a chosen image.
+        chosen: keys of images, as far as these runs have them; none: the first ``IMAGES``.
+        budget: bytes; images beyond it are left out, which the caption says. The first one is always there.
     """
     runs = _representatives(methods)
     contents = {name: content for name, run in runs.items() if (content := _readable(run))}
-    if not contents:
-        if chosen:
-            raise SeglabError(f"image {chosen[0]} was asked for, but no run has pictures ({PANELS})")
-        empty = f"No run has pictures: they are written to {Path(PANELS).parent}/ at each validation."
-        return {"images": [], "classes": [], "palette": [], "caption": "", "empty": empty}
     keys = list(dict.fromkeys(image["key"] for content in contents.values() for image in content["images"]))
-    if absent := [key for key in chosen if key not in keys]:
-        raise SeglabError(f"no run has pictures of image {absent[0]}; they have {', '.join(keys)}")
+    wanted = [key for key in chosen if key in keys] if chosen else keys[:IMAGES]
     images: list[dict[str, Any]] = []
-    size = 0
-    wanted = list(chosen or keys[:IMAGES])
     for key in wanted:
         packed = _pack(key, runs, contents)
-        size += _length(packed)
-        if images and size > BUDGET:
+        budget -= _length(packed)
+        if images and budget < 0:
             break
         images += [packed] if packed else []
-    first = next(iter(contents.values()))
-    seeds = sorted({str(runs[name].seed) for name in contents})
+    if not images:
+        empty = f"No run has pictures of {', '.join(chosen) or 'its predictions'} in {Path(PANELS).parent}/."
+        return {"images": [], "classes": [], "palette": [], "caption": "", "empty": empty}
+    seeds = ", ".join(sorted({str(runs[name].seed) for name in contents}))
+    left_out = len(keys) - len(images)
     caption = (
-        f"One run of each method (seed {', '.join(seeds)}), last validation. Under each prediction: what is wrong in "
-        "orange, pixels without truth in grey. Drag to move, pinch or double-click to zoom; all pictures follow."
+        f"One run of each method (seed {seeds}), last validation. Under each prediction: what is wrong in orange, "
+        "pixels without truth in grey. Drag to move, pinch or double-click to zoom; all pictures follow."
+        + (f" {left_out} more in the runs' panels/ (--images KEY,KEY chooses)." if left_out else "")
     )
-    if left_out := len(chosen if chosen else keys) - len(images):
-        caption += f" {left_out} more in the runs' panels/ folders."
-    return {
-        **{"images": images, "classes": first["classes"], "palette": first["palette"]},
-        "caption": caption,
-        "empty": "",
-    }
+    first = next(iter(contents.values()))
+    return {"images": images, "classes": first["classes"], "palette": first["palette"], "caption": caption, "empty": ""}
+
+
+def picture_keys(runs: Sequence[Run]) -> list[str]:
+    """Keys of all images that some run has pictures of."""
+    contents = [content for run in runs if (content := _readable(run))]
+    return list(dict.fromkeys(image["key"] for content in contents for image in content["images"]))
 
 
 def _representatives(methods: Mapping[str, Sequence[Run]]) -> dict[str, Run]:

@@ -32,10 +32,11 @@ const drawChosen = () => soon(curveFigure, barFigure, pseudoFigures, drawPicture
 function layout(height, more) {
   const axis = { gridcolor: themed("line"), linecolor: themed("line"), zerolinecolor: themed("line"), automargin: true };
   const { xaxis, yaxis, ...rest } = more;
+  for (const one of [xaxis, yaxis]) if (one.title) one.title.standoff = 10;
   return {
     height, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
     font: { family: getComputedStyle(document.body).fontFamily, size: narrow() ? 12 : 13, color: themed("ink") },
-    margin: { l: 20, r: 16, t: 14, b: 20 }, dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    margin: { l: 50, r: 16, t: 14, b: 46 }, dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     hoverlabel: { bgcolor: themed("card"), bordercolor: themed("line"), font: { color: themed("ink") } },
     xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
   };
@@ -45,11 +46,13 @@ function draw(id, traces, plan, empty) {
   const box = $(id);
   if (!traces.length) {
     if (box.data) Plotly.purge(box);
+    box.style.height = "";
     box.replaceChildren(make("p", { class: "empty" }, empty));
     return;
   }
   loadPlotly();
   if (!box.data) box.replaceChildren();
+  box.style.height = `${plan.height + 18}px`; // with padding and border
   Plotly.react(box, traces, plan, { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : undefined,
     modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"], toImageButtonOptions: { scale: 3, filename: id } });
 }
@@ -71,9 +74,10 @@ function costFigure() {
     .sort((p, q) => at(p) - at(q));
   const line = front.length > 1 ? [{ x: front.map(at), y: percent(front.map((p) => p.score.mean)), mode: "lines", hoverinfo: "skip",
     line: { color: themed("soft"), width: 1.5, dash: "dot", shape: "hv" } }] : [];
+  const crowded = all.length > 8; // then only the front is named; the marks are those of the table
   const dots = all.map((point) => ({
-    x: [at(point)], y: [100 * point.score.mean], mode: "markers+text", name: point.method.name, text: [point.method.name],
-    textposition: "top center", cliponaxis: false, textfont: { size: 12, color: themed(front.includes(point) ? "ink" : "soft") },
+    x: [at(point)], y: [100 * point.score.mean], mode: crowded && !front.includes(point) ? "markers" : "markers+text", name: point.method.name, text: [point.method.name],
+    textposition: line.length && point !== front[0] ? "top left" : "top center", cliponaxis: false, textfont: { size: 12, color: themed(front.includes(point) ? "ink" : "soft") },
     error_y: { type: "data", array: [100 * (point.score.std ?? 0)], thickness: 1.2, width: 3, color: ink(point.method) },
     marker: { color: ink(point.method), symbol: SYMBOLS[point.method.symbol % SYMBOLS.length], size: 11, line: { width: 1, color: themed("card") } },
     hovertemplate: `<b>%{text}</b><br>%{y:.2f} ${benchmark.metric}<br>%{x:.3~g} ${axis.unit}<extra></extra>`,
@@ -150,7 +154,7 @@ function barFigure() {
     };
   });
   const height = flat ? 90 + benchmark.classes.length * (12 + 7 * traces.length) : 420;
-  const name = { type: "category", automargin: true, ...(flat ? { autorange: "reversed" } : { tickangle: benchmark.classes.length > 8 ? -45 : 0 }) };
+  const name = { type: "category", showgrid: false, ...(flat ? { autorange: "reversed" } : { tickangle: benchmark.classes.length > 8 ? -45 : 0 }) };
   draw("bar-figure", traces, layout(height, { barmode: "group", bargap: 0.25, ...(flat ? { yaxis: name, xaxis: { title: { text: "IoU" } } } : { xaxis: name, yaxis: { title: { text: "IoU" } } }) }),
     "No scores by class yet.");
 }
@@ -187,8 +191,9 @@ function confusionFigure() {
   const trace = { type: "heatmap", z: share, x: found?.classes, y: found?.classes, zmin: 0, zmax: 100, xgap: 1, ygap: 1,
     colorscale: [[0, themed("middle")], [1, themed("high")]], showscale: !narrow(), colorbar: { thickness: 10, outlinewidth: 0, ticksuffix: "%" },
     hovertemplate: "%{y} seen as %{x}: %{z:.1f} %<extra></extra>", texttemplate: size <= 20 && !narrow() ? "%{z:.0f}" : undefined, textfont: { size: 10 } };
+  const ticks = { showgrid: false, dtick: narrow() && size > 40 ? undefined : 1, tickfont: { size: narrow() && size > 12 ? 9 : 12 } };
   draw("confusion-figure", found ? [trace] : [], layout(narrow() ? side + 40 : Math.max(360, Math.min(side, 130 + 32 * size)), {
-    xaxis: { title: { text: "prediction" }, tickangle: -60, showgrid: false, dtick: 1 }, yaxis: { title: { text: "truth" }, autorange: "reversed", showgrid: false, dtick: 1 },
+    xaxis: { title: { text: "prediction" }, tickangle: -60, ...ticks }, yaxis: { title: { text: "truth" }, autorange: "reversed", ...ticks },
   }), "No run has a confusion.json: it is written at each validation.");
 }
 

@@ -82,35 +82,42 @@ function scoreCell(score, main) {
   if (!score || score.mean === null) return make("td", {}, "–");
   const spread = score.std === null ? [] : [make("span", { class: "spread" }, ` ± ${points(score.std)}`)];
   const count = main ? [make("span", { class: "count" }, ` (${score.n})`)] : [];
-  return make("td", main ? { class: "main" } : {}, points(score.mean), ...spread, ...count);
+  return make("td", { class: main ? "main" : null, title: score.hint }, points(score.mean), ...spread, ...count);
 }
 
-/** Difference, its interval in numbers, and both as a bar on a scale that all rows share. */
-function differenceCell(difference, scale) {
+/** The range that the bars of all rows share; intervals of two seeds can be huge and are cut. */
+function barRange() {
+  const found = benchmark.rows.map((row) => row.difference).filter((d) => d && d.mean !== null);
+  const longest = 2 * Math.max(0.005, ...found.map((d) => Math.abs(d.mean)));
+  const ends = found.flatMap((d) => [d.mean, d.low ?? d.mean, d.high ?? d.mean]).filter((end) => Math.abs(end) <= longest);
+  return [Math.min(-0.001, ...ends), Math.max(0.001, ...ends)];
+}
+
+/** Difference, its interval in numbers, and both as a bar. */
+function differenceCell(difference, [from, to]) {
   if (!difference || difference.mean === null) return make("td", {}, "–");
   const { mean, low, high } = difference;
-  const at = (value) => `${50 + (50 * value) / scale}%`;
+  const at = (value) => `${(100 * (Math.min(to, Math.max(from, value)) - from)) / (to - from)}%`;
   const side = low === null ? "" : low > 0 ? "up" : high < 0 ? "down" : "";
   const bar = make("span", { class: `interval ${side}`, "aria-hidden": "true" }, make("s"), make("i"), make("b"));
-  bar.children[0].style.left = "50%";
+  bar.children[0].style.left = at(0);
   bar.children[2].style.left = at(mean);
   if (low !== null) {
-    bar.children[1].style.left = at(Math.max(low, -scale));
-    bar.children[1].style.width = `${(50 * (Math.min(high, scale) - Math.max(low, -scale))) / scale}%`;
+    bar.children[1].style.left = at(low);
+    bar.children[1].style.right = `calc(100% - ${at(high)})`;
   }
   const range = low === null ? " one seed" : ` [${signed(low)}, ${signed(high)}]`;
   return make("td", { title: difference.hint }, signed(mean), make("span", { class: "spread" }, range), bar);
 }
 
 function scoresTable() {
-  const ends = benchmark.rows.map((row) => row.difference).filter((d) => d && d.mean !== null);
-  const scale = Math.max(0.001, ...ends.map((d) => Math.min(Math.max(Math.abs(d.low ?? 0), Math.abs(d.high ?? 0)), 3 * Math.abs(d.mean) + 0.02)), ...ends.map((d) => Math.abs(d.mean)));
+  const range = barRange();
   const columns = [
     { title: "Method", text: true, value: (row) => row.method.toLowerCase(), cell: nameCell },
     ...benchmark.columns.map((column) => {
       const of = (row) => row.cells[column.key];
       if (column.kind === "difference") {
-        return { ...column, value: (row) => row.difference?.mean, cell: (row) => differenceCell(row.difference, scale) };
+        return { ...column, value: (row) => row.difference?.mean, cell: (row) => differenceCell(row.difference, range) };
       }
       if (column.kind === "score") {
         return { ...column, value: (row) => of(row)?.mean, cell: (row) => scoreCell(of(row), column.main) };
@@ -200,7 +207,7 @@ function methodChips() {
   });
   const all = make("button", { type: "button", onclick: () => { choose(shown.size < benchmark.methods.length ? Infinity : 0); methodChips(); drawChosen(); } },
     shown.size < benchmark.methods.length ? "All" : "Fewer");
-  $("methods").replaceChildren(...chips, ...(benchmark.methods.length > CROWD ? [all] : []));
+  $("methods").replaceChildren(...(benchmark.methods.length > CROWD ? [all] : []), ...chips);
 }
 
 /** Show the baseline and the best methods, ``count`` in all (0: the usual number). */

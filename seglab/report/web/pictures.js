@@ -59,8 +59,7 @@ async function drawPictures() {
   const classes = (mask) => painted(photo, (at) => [...(pictures.palette[mask[at]] ?? black), mask[at] === IGNORED ? 0.8 : share]);
   const errors = (mask) => painted(photo, (at) => truth[at] === IGNORED ? [128, 128, 128, 0.85] : mask[at] === truth[at] ? [255, 255, 255, 0.72] : [213, 94, 0, 0.92]);
   const shownTiles = [
-    { ...tile("Image", null, painted(photo, () => [0, 0, 0, 0])), indices: null },
-    { ...tile("Ground truth", null, classes(truth)), indices: truth },
+    { ...tile("Image and ground truth", null, painted(photo, () => [0, 0, 0, 0]), classes(truth)), indices: truth },
     ...found.map(({ method, files }, index) => {
       const other = network !== "student" && !files[network] ? " (student)" : "";
       return { ...tile(method.name + other, glyph(method), classes(predictions[index]), errors(predictions[index])), indices: predictions[index] };
