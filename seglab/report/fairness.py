@@ -58,13 +58,13 @@ def surroundings(runs: Sequence[Run]) -> list[str]:
     facts: dict[str, Callable[[Run], str]] = {
         "git revision": lambda run: run.git_revision or "unknown",
         "device (costs do not compare)": lambda run: f"{run.cost.world_size} x {run.cost.device or 'unknown'}",
-        "classes (means over classes do not compare)": lambda run: f"{len(run.classes)}: {_shortened(run.classes)}",
+        "classes (means over classes do not compare)": lambda run: _shortened(run.classes),
     }
     for package in sorted({name for run in runs for name in run.packages}):
         facts[f"version of {package}"] = lambda run, name=package: run.packages.get(name, "unknown")  # type: ignore[misc]
     lines = []
     for fact, of in facts.items():
-        counts = Counter(of(run) for run in runs)
+        counts = Counter(value for run in runs if (value := of(run)))
         if len(counts) > 1:
             lines.append(f"{fact}: {', '.join(f'{value} ({_runs(n)})' for value, n in counts.most_common())}")
     return lines
@@ -90,7 +90,8 @@ def _usual(configs: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _shortened(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) < 5 else f"{names[0]}, {names[1]} ... {names[-1]}"
+    shown = names if len(names) < 5 else [*names[:2], "...", names[-1]]
+    return f"{len(names)}: {' '.join(shown)}" if names else ""
 
 
 def _runs(n: int) -> str:
