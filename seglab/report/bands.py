@@ -15,7 +15,7 @@ class Band(NamedTuple):
     """A curve with its spread; all of one length.
 
     Attributes:
-        steps: ascending optimiser steps.
+        steps: ascending, optimiser steps done (``metrics.csv`` counts from 0, this from 1).
         mean: over the seeds that have a value there.
         std: sample standard deviation over seeds; NaN where fewer than two have a value.
     """
@@ -52,7 +52,7 @@ def band(parts: Sequence[Curve], points: int = POINTS) -> Band:
     filled = ~np.isnan(values).all(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # one value has no spread: NaN, as it should be
-        return Band(at[filled], np.nanmean(values[:, filled], 0), np.nanstd(values[:, filled], 0, ddof=1))
+        return Band(at[filled] + 1, np.nanmean(values[:, filled], 0), np.nanstd(values[:, filled], 0, ddof=1))
 
 
 def _cell_means(place: np.ndarray, values: Sequence[float], cells: int) -> np.ndarray:

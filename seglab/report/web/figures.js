@@ -61,6 +61,7 @@ const faded = (colour, alpha) => {
   const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
   return `rgba(${r},${g},${b},${alpha})`;
 };
+const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;"); // plotly reads <b> and the like in names
 const percent = (values) => values.map((value) => (value === null ? null : 100 * value));
 
 // ---- cost ------------------------------------------------------------------------------------------------------
@@ -76,17 +77,17 @@ function costFigure() {
     line: { color: themed("soft"), width: 1.5, dash: "dot", shape: "hv" } }] : [];
   const crowded = all.length > 8; // then only the front is named; the marks are those of the table
   const dots = all.map((point) => ({
-    x: [at(point)], y: [100 * point.score.mean], mode: crowded && !front.includes(point) ? "markers" : "markers+text", name: point.method.name, text: [point.method.name],
+    x: [at(point)], y: [100 * point.score.mean], mode: crowded && !front.includes(point) ? "markers" : "markers+text", name: point.method.name, text: [plain(point.method.name)],
     textposition: line.length && point !== front[0] ? "top left" : "top center", cliponaxis: false, textfont: { size: 12, color: themed(front.includes(point) ? "ink" : "soft") },
     error_y: { type: "data", array: [100 * (point.score.std ?? 0)], thickness: 1.2, width: 3, color: ink(point.method) },
     marker: { color: ink(point.method), symbol: SYMBOLS[point.method.symbol % SYMBOLS.length], size: 11, line: { width: 1, color: themed("card") } },
-    hovertemplate: `<b>%{text}</b><br>%{y:.2f} ${benchmark.metric}<br>%{x:.3~g} ${axis.unit}<extra></extra>`,
+    hovertemplate: `<b>%{text}</b><br>%{y:.2f} ${plain(benchmark.metric)}<br>%{x:.3~g} ${axis.unit}<extra></extra>`,
   }));
   const wide = all.length > 1 && Math.max(...all.map(at)) > 20 * Math.min(...all.map(at)) && Math.min(...all.map(at)) > 0;
   const span = all.length ? 0.12 * (Math.max(...all.map(at)) - Math.min(...all.map(at))) || 0.2 * at(all[0]) : 1;
   const range = wide || !all.length ? {} : { range: [Math.min(...all.map(at)) - span, Math.max(...all.map(at)) + span] };
   draw("cost-figure", [...line, ...dots], layout(narrow() ? 380 : 440, {
-    xaxis: { title: { text: axis?.title }, type: wide ? "log" : "linear", ...range }, yaxis: { title: { text: benchmark.metric } },
+    xaxis: { title: { text: axis?.title }, type: wide ? "log" : "linear", ...range }, yaxis: { title: { text: plain(benchmark.metric) } },
   }), "No finished run says what it cost.");
 }
 
@@ -105,7 +106,7 @@ function curve(line, style, scale) {
   return [...band, {
     x: steps, y: mean, name: style.name, mode: few ? "lines+markers" : "lines", customdata: line[2].map((value) => scale * (value ?? 0)),
     line: { color: style.colour, dash: style.dash, width: 2 }, marker: { size: 7, symbol: SYMBOLS[style.symbol % SYMBOLS.length] },
-    hovertemplate: `<b>${style.name.replace(/</g, "&lt;")}</b><br>step %{x}: %{y:.4~g} ± %{customdata:.2~g}<extra></extra>`,
+    hovertemplate: `<b>${plain(style.name)}</b><br>step %{x}: %{y:.4~g} ± %{customdata:.2~g}<extra></extra>`,
   }];
 }
 const styled = (method) => ({ ...method, colour: ink(method) });
@@ -115,7 +116,7 @@ function curveFigure() {
   const metric = $("curve-metric").value;
   const lines = benchmark.curves[metric] ?? {};
   const traces = chosen().filter((method) => lines[method.name]).flatMap((method) => curve(lines[method.name], styled(method), isScore(metric) ? 100 : 1));
-  draw("curve-figure", traces, layout(narrow() ? 340 : 420, { xaxis: { title: { text: "step" } }, yaxis: { title: { text: metric } } }),
+  draw("curve-figure", traces, layout(narrow() ? 340 : 420, { xaxis: { title: { text: "step" } }, yaxis: { title: { text: plain(metric) } } }),
     "None of the chosen methods logged this.");
 }
 
@@ -143,19 +144,21 @@ const classStyle = (name, index) => ({ name, colour: WHEEL[index % WHEEL.length]
 
 function barFigure() {
   const flat = narrow();
+  const classes = benchmark.classes.map(plain);
   const traces = chosen().filter((method) => benchmark.iou[method.name]).map((method) => {
     const { mean, std } = benchmark.iou[method.name];
     const value = percent(mean);
     const error = { type: "data", array: percent(std), thickness: 1, width: 0, color: themed("soft") };
     return {
-      type: "bar", name: method.name, orientation: flat ? "h" : "v", ...(flat ? { y: benchmark.classes, x: value, error_x: error } : { x: benchmark.classes, y: value, error_y: error }),
+      type: "bar", name: method.name, orientation: flat ? "h" : "v", ...(flat ? { y: classes, x: value, error_x: error } : { x: classes, y: value, error_y: error }),
       marker: { color: ink(method), pattern: { shape: PATTERNS[method.dash], fgcolor: themed("card"), size: 6, solidity: 0.25 } },
-      hovertemplate: `<b>${method.name.replace(/</g, "&lt;")}</b><br>%{${flat ? "y" : "x"}}: %{${flat ? "x" : "y"}:.2f}<extra></extra>`,
+      hovertemplate: `<b>${plain(method.name)}</b><br>%{${flat ? "y" : "x"}}: %{${flat ? "x" : "y"}:.2f}<extra></extra>`,
     };
   });
   const height = flat ? 90 + benchmark.classes.length * (12 + 7 * traces.length) : 420;
   const name = { type: "category", showgrid: false, ...(flat ? { autorange: "reversed" } : { tickangle: benchmark.classes.length > 8 ? -45 : 0 }) };
-  draw("bar-figure", traces, layout(height, { barmode: "group", bargap: 0.25, ...(flat ? { yaxis: name, xaxis: { title: { text: "IoU" } } } : { xaxis: name, yaxis: { title: { text: "IoU" } } }) }),
+  const score = { title: { text: "IoU" }, rangemode: "nonnegative" };
+  draw("bar-figure", traces, layout(height, { barmode: "group", bargap: 0.25, ...(flat ? { yaxis: name, xaxis: score } : { xaxis: name, yaxis: score }) }),
     "No scores by class yet.");
 }
 
@@ -168,11 +171,12 @@ function heatFigure() {
   const methods = benchmark.methods.filter((method) => benchmark.difference[method.name]).reverse();
   const values = methods.map((method) => percent(benchmark.difference[method.name]));
   const flat = narrow();
-  const across = methods.map((method) => method.name);
+  const across = methods.map((method) => plain(method.name));
+  const classes = benchmark.classes.map(plain);
   const cells = flat ? benchmark.classes.map((_, k) => values.map((row) => row[k]).reverse()) : values;
   const extreme = Math.max(1, ...values.flat().map((value) => Math.abs(value ?? 0)));
   const roomy = flat ? methods.length <= 5 : benchmark.classes.length <= 24;
-  const trace = { type: "heatmap", z: cells, x: flat ? [...across].reverse() : benchmark.classes, y: flat ? benchmark.classes : across, zmin: -extreme, zmax: extreme, zmid: 0,
+  const trace = { type: "heatmap", z: cells, x: flat ? [...across].reverse() : classes, y: flat ? classes : across, zmin: -extreme, zmax: extreme, zmid: 0,
     colorscale: diverging(), xgap: 2, ygap: 2, hovertemplate: "%{y}, %{x}: %{z:+.2f}<extra></extra>", texttemplate: roomy ? "%{z:+.1f}" : undefined,
     textfont: { size: 11 }, colorbar: { thickness: 10, outlinewidth: 0, ticksuffix: "", len: 0.9 }, showscale: !flat };
   draw("heat-figure", methods.length ? [trace] : [], layout(flat ? 120 + 26 * benchmark.classes.length : 130 + 30 * methods.length, {
@@ -185,10 +189,11 @@ function heatFigure() {
 function confusionFigure() {
   const found = benchmark.confusion[Number($("confusion-method").value) || 0];
   $("confusion-caption").textContent = found ? found.caption : "";
+  $("confusion-method").parentElement.hidden = !found;
   const size = found ? found.classes.length : 0;
   const share = found ? found.rows.map((row) => row.map((value) => (value === null ? null : value / 10))) : [];
   const side = Math.min(760, $("confusion-figure").clientWidth - 16);
-  const trace = { type: "heatmap", z: share, x: found?.classes, y: found?.classes, zmin: 0, zmax: 100, xgap: 1, ygap: 1,
+  const trace = { type: "heatmap", z: share, x: found?.classes.map(plain), y: found?.classes.map(plain), zmin: 0, zmax: 100, xgap: 1, ygap: 1,
     colorscale: [[0, themed("middle")], [1, themed("high")]], showscale: !narrow(), colorbar: { thickness: 10, outlinewidth: 0, ticksuffix: "%" },
     hovertemplate: "%{y} seen as %{x}: %{z:.1f} %<extra></extra>", texttemplate: size <= 20 && !narrow() ? "%{z:.0f}" : undefined, textfont: { size: 10 } };
   const ticks = { showgrid: false, dtick: narrow() && size > 40 ? undefined : 1, tickfont: { size: narrow() && size > 12 ? 9 : 12 } };

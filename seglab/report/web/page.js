@@ -20,8 +20,8 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-const points = (value, digits = 1) => (value === null || value === undefined ? "–" : (100 * value).toFixed(digits));
-const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)}`;
+const points = (value) => (value === null || value === undefined ? "–" : (100 * value).toFixed(DATA.digits));
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(DATA.digits)}`;
 
 /** Colours of the theme; black and yellow of the palette are moved away from black and white paper. */
 const themed = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -156,8 +156,13 @@ function overview() {
 function copyable(text) {
   const button = make("button", { type: "button" }, "Copy");
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch { // a browser that forbids it: the text is selected instead
+      getSelection().selectAllChildren(button.nextElementSibling);
+      button.textContent = "Selected";
+    }
     setTimeout(() => (button.textContent = "Copy"), 1500);
   });
   return make("div", { class: "card copyable" }, button, make("pre", { tabindex: "0" }, text));
