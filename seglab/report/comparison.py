@@ -161,10 +161,10 @@ def compare(
                 values = {seed_of(run): run.score(metric, checkpoint, name) for run in row.runs}
                 finite = {seed: value for seed, value in values.items() if math.isfinite(value)}
                 row.scores[name, checkpoint] = Score(name, checkpoint, finite, estimate(finite))
-                if missing := [str(seed) for seed in values if seed not in finite]:
+                if missing := [seed for seed in values if seed not in finite]:
                     notes.append(
                         f"{row.benchmark}: {row.label}: no value of {of_network(metric, name)} at the {checkpoint} "
-                        f"checkpoint: seed {', '.join(missing)} left out of its mean"
+                        f"checkpoint: {_named(missing)} left out of its mean"
                     )
     for row in rows:
         row.scores |= {place: _compared(score, row, rows) for place, score in row.scores.items()}
@@ -306,12 +306,16 @@ def _pairing(row: Row) -> list[str]:
     score = next(iter(row.scores.values()))
     if not score.unpaired:
         return []
-    own = [str(seed) for seed in score.unpaired if seed in score.values]
-    other = [str(seed) for seed in score.unpaired if seed not in score.values]
-    parts = [f"seed {', '.join(own)} only here"] if own else []
-    parts += [f"seed {', '.join(other)} only of the baseline"] if other else []
+    own = [seed for seed in score.unpaired if seed in score.values]
+    other = [seed for seed in score.unpaired if seed not in score.values]
+    parts = [f"{_named(own)} only here"] if own else []
+    parts += [f"{_named(other)} only of the baseline"] if other else []
     common = score.difference.n if score.difference else 0
     return [f"{row.benchmark}: {row.label}: {'; '.join(parts)}; pairs in the difference: {common}"]
+
+
+def _named(seeds: Sequence[Seed]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def _rank(row: Row) -> float:

@@ -56,7 +56,8 @@ def to_json(comparison: Comparison) -> str:
 def _record(comparison: Comparison, row: Row, score: Score) -> dict[str, Any]:
     own, difference = score.estimate, score.difference
     return {
-        **{"benchmark": row.benchmark, "method": row.method, "label": row.label, **row.variant},
+        **row.variant,
+        **{"benchmark": row.benchmark, "method": row.method, "label": row.label},
         **{"network": score.network, "checkpoint": score.checkpoint, "metric": comparison.metric},
         **{"mean": _none(own.mean), "std": _none(own.std), "seeds": own.n, "values": _text_keys(score.values)},
         "baseline": row.baseline,

@@ -205,8 +205,10 @@ def _read_run(folder: Path) -> Run:
             problem = f"{SUMMARY} is not that of a run ({type(error).__name__}: {error})"
     if problem:
         run.status, run.reason = "broken", problem
-        if not (folder / SUMMARY).exists():
+        if not (folder / SUMMARY).exists() and "model" in run.config:
             run.status, run.reason = _ended_early(folder)
+        elif not (folder / SUMMARY).exists():
+            run.reason = run.config_problem or f"{CONFIG} is not that of a run: it has no model"
     if not run.method or not run.benchmark:
         _identify(run)
     return run

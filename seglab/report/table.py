@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -97,7 +98,9 @@ def to_rich(comparison: Comparison, console: Console, digits: int = 1) -> None:
     for sheet in sheets(comparison, digits):
         table = Table(title=sheet.title, box=box.SIMPLE, title_justify="left", padding=(0, 1), pad_edge=False)
         for index, column in enumerate(sheet.columns):
-            table.add_column(column, justify="right" if index else "left", overflow="fold")
+            # where it is narrow, names are folded, not numbers
+            whole = index > 0 and column != "device"
+            table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=whole)
         for cells in sheet.rows:
             table.add_row(*(Text(cell.text, "bold green" if cell.strong else "") for cell in cells))
         console.print(table)
@@ -106,7 +109,7 @@ def to_rich(comparison: Comparison, console: Console, digits: int = 1) -> None:
     for title, lines in remarks(comparison):
         console.print(Text(f"\n{title}", "bold"))
         for line in lines:
-            console.print(Text(f"  {line}"))
+            console.print(Padding(Text(line), (0, 0, 0, 2)))
 
 
 def to_markdown(comparison: Comparison, digits: int = 1) -> str:
@@ -211,8 +214,9 @@ def _change(key: str, own: Any, usual: Any) -> str:
 
 
 def _seeds(runs: Sequence[Run]) -> str:
-    names = [run.name if run.seed is None else str(run.seed) for run in runs]
-    return f"seed{'s' * (len(runs) > 1)} {', '.join(names)}"
+    kind = "run" if any(run.seed is None for run in runs) else "seed"
+    names = [run.name if kind == "run" else str(run.seed) for run in runs]
+    return f"{kind}{'s' * (len(runs) > 1)} {', '.join(names)}"
 
 
 def _bold(text: str, cell: Cell) -> str:

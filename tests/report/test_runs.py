@@ -114,6 +114,12 @@ def test_without_a_summary_the_config_tells_who_it_was_and_the_log_why(tmp_path:
     )
 
 
+def test_a_config_of_something_else_is_no_run_that_starts(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("hydra: 1\n")
+    run = only(tmp_path)
+    assert (run.status, run.reason) == ("broken", "config.yaml is not that of a run: it has no model")
+
+
 def test_crashed_killed_and_stopped_runs_have_their_reasons(tmp_path: Path) -> None:
     write_run(tmp_path / "crashed", status="failed", seed=1)
     write_run(tmp_path / "killed", status="running", seed=2)

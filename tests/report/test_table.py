@@ -65,6 +65,15 @@ def test_a_terminal_of_100_columns_shows_every_number(compared: Comparison) -> N
     assert "failed: streets_1_64: FixMatch (seed 1): OutOfMemoryError: CUDA out of memory" in text
 
 
+def test_a_narrow_terminal_folds_names_and_no_numbers(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        write_run(tmp_path / f"a{seed}", "Supervised", seed, 0.3)
+        write_run(tmp_path / f"b{seed}", "a_method_whose_name_goes_on_and_on_and_on", seed, 0.5)
+    text = printed(compare(find_runs([tmp_path])), 90)
+    assert "a_method_whose_name_goes" not in text
+    assert len([line for line in text.splitlines() if line.count(" ± ") == 2]) == 4
+
+
 def test_markdown(compared: Comparison) -> None:
     text = to_markdown(compared)
     line = next(line for line in text.splitlines() if line.startswith("| A"))
