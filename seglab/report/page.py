@@ -56,12 +56,13 @@ def write_page(
     partial = path.with_name(f".{os.getpid()}_{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
+        try:
+            partial.write_text(page, encoding="utf-8")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise SeglabError(f"cannot write --html {path} ({error.strerror}): choose another file") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def page_data(runs: Sequence[Run], comparison: Comparison, images: Sequence[str], digits: int) -> dict[str, Any]:

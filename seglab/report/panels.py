@@ -42,12 +42,15 @@ def pack_panels(
     if not images:
         empty = f"No run has pictures of {', '.join(chosen) or 'its predictions'} in {Path(PANELS).parent}/."
         return {"images": [], "classes": [], "palette": [], "caption": "", "empty": empty}
-    seeds = ", ".join(sorted({str(runs[name].seed) for name in contents}))
+    packed_methods = dict.fromkeys(name for image in images for name in image["predictions"])
+    seeds = ", ".join(sorted({str(runs[name].seed) for name in packed_methods}))
     left_out = len(keys) - len(images)
+    absent = [name for name in methods if name not in packed_methods]
     caption = (
         f"One run of each method (seed {seeds}), last validation. Under each prediction: what is wrong in orange, "
         "pixels without truth in grey. Drag to move, pinch or double-click to zoom; all pictures follow."
         + (f" {left_out} more in the runs' panels/ (--images KEY,KEY chooses)." if left_out else "")
+        + (f" No whole pictures of: {', '.join(absent)}." if absent else "")
     )
     first = next(iter(contents.values()))
     return {"images": images, "classes": first["classes"], "palette": first["palette"], "caption": caption, "empty": ""}

@@ -75,7 +75,7 @@ function sortable(table, columns, rows, by, descending) {
 
 function nameCell(row) {
   const badges = row.badges.map((badge) => make("span", { class: badge.warn ? "badge warn" : "badge", title: badge.hint }, badge.text));
-  return make("th", { scope: "row" }, glyph(methodOf(row.method)), row.method, ...badges);
+  return make("th", { scope: "row" }, glyph(methodOf(row.method)), make("span", { class: "name" }, row.method), ...badges);
 }
 
 function scoreCell(score, main) {
