@@ -62,7 +62,8 @@ def compare(flags: list[str]) -> None:
         from seglab.report.page import write_page
 
         images = [key for key in options.images.split(",") if key]
-        write_page(runs, compared, Path(options.html), title=f"Comparison of {', '.join(folders)}", images=images)
+        title = f"Comparison of {', '.join(folders)}"
+        write_page(runs, compared, Path(options.html), title, images, options.digits)
         print(f"seglab: page written to {options.html}", file=sys.stderr)
     if options.export_figures:
         from seglab.report.figures import write_figures

@@ -124,7 +124,7 @@ function curveFigure() {
 function pseudoFigures() {
   const [kind, name] = JSON.parse($("pseudo-choice").value || '["class",""]');
   const styles = kind === "class" ? chosen().map(styled) : benchmark.classes.map(classStyle);
-  const legend = styles.map((style) => make("span", {}, Object.assign(make("i"), { style: `background:${style.colour}` }), style.name));
+  const legend = styles.map((style) => make("span", {}, make("span", { class: "mark", style: `color:${style.colour}` }, GLYPHS[style.symbol % GLYPHS.length]), style.name));
   let drawn = new Set();
   for (const quantity of ["accuracy", "coverage"]) {
     const prefix = `train/pseudo/${quantity}`;

@@ -56,8 +56,9 @@ async function drawPictures() {
   if (mine !== request) return;
   const share = Number($("blend").value) / 100;
   const black = [0, 0, 0];
+  const paper = isDark() ? [24, 28, 32] : [255, 255, 255];
   const classes = (mask) => painted(photo, (at) => [...(pictures.palette[mask[at]] ?? black), mask[at] === IGNORED ? 0.8 : share]);
-  const errors = (mask) => painted(photo, (at) => truth[at] === IGNORED ? [128, 128, 128, 0.85] : mask[at] === truth[at] ? [255, 255, 255, 0.72] : [213, 94, 0, 0.92]);
+  const errors = (mask) => painted(photo, (at) => truth[at] === IGNORED ? [128, 128, 128, 0.85] : mask[at] === truth[at] ? [...paper, 0.72] : [213, 94, 0, 0.92]);
   const shownTiles = [
     { ...tile("Image and ground truth", null, painted(photo, () => [0, 0, 0, 0]), classes(truth)), indices: truth },
     ...found.map(({ method, files }, index) => {
