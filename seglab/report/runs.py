@@ -183,7 +183,8 @@ def panels(run: Run) -> dict[str, Any] | None:
 
 
 def _walk(path: Path) -> Iterator[Run]:
-    for folder, names, files in os.walk(path):
+    unreadable: list[OSError] = []
+    for folder, names, files in os.walk(path, onerror=unreadable.append):
         here = Path(folder)
         if CONFIG in files:
             names.clear()
@@ -192,6 +193,9 @@ def _walk(path: Path) -> Iterator[Run]:
         names[:] = sorted(name for name in names if not name.startswith(".") and name != "wandb")
         if MANIFEST in files:
             yield from _not_started(here)
+    for error in unreadable:
+        place = Path(error.filename)
+        yield Run(place, method=place.name, reason=f"folder cannot be read ({error.strerror})")
 
 
 def _read_run(folder: Path) -> Run:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -65,6 +66,22 @@ def test_links_hidden_folders_and_what_lies_in_a_run_are_left_out(tmp_path: Path
     (tmp_path / "runs/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "runs/statistics").mkdir()
     assert [found.seed for found in find_runs([tmp_path / "runs", run])] == [1]
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path / "mine")
+    write_run(tmp_path / "theirs")
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("theirs"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    theirs, mine = find_runs([tmp_path])
+    assert (mine.status, theirs.status) == ("finished", "broken")
+    assert theirs.reason == "folder cannot be read (Permission denied)"
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
