@@ -84,10 +84,9 @@ function costFigure() {
     hovertemplate: `<b>%{text}</b><br>%{y:.2f} ${plain(benchmark.metric)}<br>%{x:.3~g} ${axis.unit}<extra></extra>`,
   }));
   const wide = all.length > 1 && Math.max(...all.map(at)) > 20 * Math.min(...all.map(at)) && Math.min(...all.map(at)) > 0;
-  const span = all.length ? 0.12 * (Math.max(...all.map(at)) - Math.min(...all.map(at))) || 0.2 * at(all[0]) : 1;
-  const range = wide || !all.length ? {} : { range: [Math.min(...all.map(at)) - span, Math.max(...all.map(at)) + span] };
+  const range = wide || !all.length ? {} : { range: [0, 1.1 * Math.max(...all.map(at))] };
   draw("cost-figure", [...line, ...dots], layout(narrow() ? 380 : 440, {
-    xaxis: { title: { text: axis?.title }, type: wide ? "log" : "linear", ...range }, yaxis: { title: { text: plain(benchmark.metric) } },
+    xaxis: { title: { text: axis?.title }, type: wide ? "log" : "linear", ...range }, yaxis: { title: { text: `${plain(benchmark.metric)}, %` } },
   }), "No finished run says what it cost.");
 }
 
@@ -116,7 +115,7 @@ function curveFigure() {
   const metric = $("curve-metric").value;
   const lines = benchmark.curves[metric] ?? {};
   const traces = chosen().filter((method) => lines[method.name]).flatMap((method) => curve(lines[method.name], styled(method), isScore(metric) ? 100 : 1));
-  draw("curve-figure", traces, layout(narrow() ? 340 : 420, { xaxis: { title: { text: "step" } }, yaxis: { title: { text: plain(metric) } } }),
+  draw("curve-figure", traces, layout(narrow() ? 340 : 420, { xaxis: { title: { text: "step" } }, yaxis: { title: { text: plain(metric) + (isScore(metric) ? ", %" : "") } } }),
     "None of the chosen methods logged this.");
 }
 
@@ -157,7 +156,7 @@ function barFigure() {
   });
   const height = flat ? 90 + benchmark.classes.length * (12 + 7 * traces.length) : 420;
   const name = { type: "category", showgrid: false, ...(flat ? { autorange: "reversed" } : { tickangle: benchmark.classes.length > 8 ? -45 : 0 }) };
-  const score = { title: { text: "IoU" }, rangemode: "nonnegative" };
+  const score = { title: { text: "IoU, %" }, rangemode: "nonnegative" };
   draw("bar-figure", traces, layout(height, { barmode: "group", bargap: 0.25, ...(flat ? { yaxis: name, xaxis: score } : { xaxis: name, yaxis: score }) }),
     "No scores by class yet.");
 }
@@ -195,7 +194,7 @@ function confusionFigure() {
   const side = Math.min(760, $("confusion-figure").clientWidth - 16);
   const trace = { type: "heatmap", z: share, x: found?.classes.map(plain), y: found?.classes.map(plain), zmin: 0, zmax: 100, xgap: 1, ygap: 1,
     colorscale: [[0, themed("middle")], [1, themed("high")]], showscale: !narrow(), colorbar: { thickness: 10, outlinewidth: 0, ticksuffix: "%" },
-    hovertemplate: "%{y} seen as %{x}: %{z:.1f} %<extra></extra>", texttemplate: size <= 20 && !narrow() ? "%{z:.0f}" : undefined, textfont: { size: 10 } };
+    hovertemplate: "%{y} seen as %{x}: %{z:.1f} %<extra></extra>", text: share.map((row) => row.map((value) => (value >= 0.5 ? value.toFixed(0) : ""))), texttemplate: size <= 20 && !narrow() ? "%{text}" : undefined, textfont: { size: 10 } };
   const ticks = { showgrid: false, dtick: narrow() && size > 40 ? undefined : 1, tickfont: { size: narrow() && size > 12 ? 9 : 12 } };
   draw("confusion-figure", found ? [trace] : [], layout(narrow() ? side + 40 : Math.max(360, Math.min(side, 130 + 32 * size)), {
     xaxis: { title: { text: "prediction" }, tickangle: -60, ...ticks }, yaxis: { title: { text: "truth" }, autorange: "reversed", ...ticks },

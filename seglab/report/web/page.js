@@ -88,9 +88,9 @@ function scoreCell(score, main) {
 /** The range that the bars of all rows share; intervals of two seeds can be huge and are cut. */
 function barRange() {
   const found = benchmark.rows.map((row) => row.difference).filter((d) => d && d.mean !== null);
-  const longest = 2 * Math.max(0.005, ...found.map((d) => Math.abs(d.mean)));
-  const ends = found.flatMap((d) => [d.mean, d.low ?? d.mean, d.high ?? d.mean]).filter((end) => Math.abs(end) <= longest);
-  return [Math.min(-0.001, ...ends), Math.max(0.001, ...ends)];
+  const longest = Math.max(0.01, ...found.map((d) => 2 * Math.abs(d.mean)));
+  const ends = found.flatMap((d) => [d.mean, d.low ?? 0, d.high ?? 0]);
+  return [Math.max(-longest, Math.min(-0.001, ...ends)), Math.min(longest, Math.max(0.001, ...ends))];
 }
 
 /** Difference, its interval in numbers, and both as a bar. */
