@@ -10,7 +10,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "seglab needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.11" % v)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[dev,wandb,dashboard,weights,fast]'
+	$(BIN)/pip install --quiet --editable '.[dev]'
 	$(BIN)/pip install --quiet --no-deps 'cityscapesscripts>=2.3,<3' pyquaternion  # without the dependency that shadows typing
 	touch $@
 

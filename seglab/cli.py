@@ -21,6 +21,9 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
 
   seglab dashboard [--runs FOLDER ...] [--project P]              W&B workspaces and a report of them, as a file;
        [--push FILE]                                              creates what the file defines
+  seglab compare [FOLDER ...] [--baseline METHOD] [--by KEY]      methods: means over seeds, differences, cost
+       [--metric val/mIoU] [--format markdown|csv|json|latex]     as text, for a paper or a program
+       [--html FILE] [--export-figures FOLDER]                    a page to share; figures as PDF and PNG
 
   seglab list methods|additions|benchmarks|networks|data          what there is
   seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
@@ -62,6 +65,10 @@ def _run(args: list[str]) -> None:
             from seglab.commands.dashboard import dashboard
 
             dashboard(flags)
+        case ["compare", *flags]:
+            from seglab.commands.compare import compare
+
+            compare(flags)
         case ["list", *what]:
             from seglab.commands.listing import show
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from PIL import Image
 
 from seglab.labels import CITYSCAPES, IGNORE
 from seglab.pictures import write_image
@@ -221,14 +222,15 @@ def _write_panels(folder: Path, rng: np.random.Generator, level: float, step: in
 
 
 def _predict(rng: np.random.Generator, truth: np.ndarray, level: float) -> np.ndarray:
-    """The truth with blobs of other classes and shifted borders."""
+    """The truth seen through wavy glass: borders move, small things go, patches take their neighbours' class."""
     height, width = truth.shape
-    shift = rng.integers(-3, 4, size=2)
-    wrong = np.roll(np.where(truth == IGNORE, 0, truth), shift, axis=(0, 1))
-    coarse = rng.random((height // 8, width // 8)).repeat(8, 0).repeat(8, 1) > 0.55 + 0.45 * level
-    return np.where(coarse, rng.integers(0, 19, (height // 8, width // 8)).repeat(8, 0).repeat(8, 1), wrong).astype(
-        np.uint8
-    )
+    y, x = np.mgrid[:height, :width].astype(float)
+    for cells, reach in ((6, 60), (24, 14)):
+        waves = rng.normal(0, (1 - level) * reach / 4, (2, cells // 2, cells)).astype(np.float32)
+        dy, dx = (np.asarray(Image.fromarray(wave).resize((width, height), Image.Resampling.BICUBIC)) for wave in waves)
+        y, x = y + dy / 2, x + dx
+    seen = truth[y.round().astype(int).clip(0, height - 1), x.round().astype(int).clip(0, width - 1)]
+    return np.where(seen == IGNORE, 0, seen).astype(np.uint8)
 
 
 if __name__ == "__main__":

@@ -183,7 +183,8 @@ def panels(run: Run) -> dict[str, Any] | None:
 
 
 def _walk(path: Path) -> Iterator[Run]:
-    for folder, names, files in os.walk(path):
+    unreadable: list[OSError] = []
+    for folder, names, files in os.walk(path, onerror=unreadable.append):
         here = Path(folder)
         if CONFIG in files:
             names.clear()
@@ -192,6 +193,9 @@ def _walk(path: Path) -> Iterator[Run]:
         names[:] = sorted(name for name in names if not name.startswith(".") and name != "wandb")
         if MANIFEST in files:
             yield from _not_started(here)
+    for error in unreadable:
+        place = Path(error.filename)
+        yield Run(place, method=place.name, reason=f"folder cannot be read ({error.strerror})")
 
 
 def _read_run(folder: Path) -> Run:
@@ -205,8 +209,10 @@ def _read_run(folder: Path) -> Run:
             problem = f"{SUMMARY} is not that of a run ({type(error).__name__}: {error})"
     if problem:
         run.status, run.reason = "broken", problem
-        if not (folder / SUMMARY).exists():
+        if not (folder / SUMMARY).exists() and "model" in run.config:
             run.status, run.reason = _ended_early(folder)
+        elif not (folder / SUMMARY).exists():
+            run.reason = run.config_problem or f"{CONFIG} is not that of a run: it has no model"
     if not run.method or not run.benchmark:
         _identify(run)
     return run
@@ -241,7 +247,7 @@ def _reason(run: Run, summary: dict[str, Any]) -> str:
     error = " ".join(str(summary.get("error") or "").split())
     if run.status == "stopped":
         return f"stopped at {reached}"
-    return f"{error or last_line(run.folder / LOG) or 'no reason given'} ({reached})"
+    return f"{error or _last_word(run.folder)[1] or 'no reason given'} ({reached})"
 
 
 def _signs_of_life(folder: Path) -> list[Path]:
@@ -250,9 +256,15 @@ def _signs_of_life(folder: Path) -> list[Path]:
 
 def _ended_early(folder: Path) -> tuple[str, str]:
     """Status and reason of a run that wrote a config and no summary: it starts, or died before the first step."""
-    line = last_line(folder / LOG)
-    status = "failed" if "error" in line.lower() else "running"
+    failed, line = _last_word(folder)
+    status = "failed" if failed else "running"
     return status, f"no {SUMMARY}: it starts, or died before its first step{f': {line}' if line else ''}"
+
+
+def _last_word(folder: Path) -> tuple[bool, str]:
+    """Whether the log ends with an error, and its last line."""
+    line = last_line(folder / LOG)
+    return "error" in line.lower(), line.removeprefix("seglab: error: ")
 
 
 def _identify(run: Run) -> None:
@@ -278,8 +290,7 @@ def _not_started(sweep: Path) -> Iterator[Run]:
         if (folder / CONFIG).is_file():
             continue
         values = parameters if isinstance(parameters, dict) else {}
-        line = last_line(folder / LOG)
-        failed = "error" in line.lower()
+        failed, line = _last_word(folder)
         run = Run(folder, status="failed" if failed else "waiting", reason=line if failed else "not started")
         run.benchmark = str(values.get("benchmark") or Path(str(values.get("config.benchmark", ""))).stem)
         run.method = str(values.get("method") or Path(str(values.get("config.method", ""))).stem)
@@ -377,4 +388,4 @@ def last_line(path: Path, tail: int = 8192) -> str:
     except OSError:
         return ""
     written = [line.rpartition("\r")[2].strip() for line in lines if line.strip()]
-    return written[-1].removeprefix("seglab: error: ") if written else ""
+    return written[-1] if written else ""
