@@ -208,6 +208,10 @@ class SegmentationData(LightningDataModule, ABC):
             [item for item in items if item.mask is not None], self.labeled, [*bare, *self._found("val")]
         )
 
+    def batches(self, streams: Sequence[str]) -> dict[str, int]:
+        """Images per step over all ranks by config key, of the streams named."""
+        return {f"{name}_batch": getattr(self, f"{name}_batch") for name in ("labeled", "unlabeled") if name in streams}
+
     # Loaders.
 
     def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:

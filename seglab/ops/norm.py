@@ -72,7 +72,9 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         return (y if self.bias is None else y + self.bias.view(shape)).to(x.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.num_batches_tracked is not None and self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         self.num_batches_tracked.add_(1)
         share = self.momentum if self.momentum is not None else 1.0 / self.num_batches_tracked.item()
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
