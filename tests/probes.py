@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,17 +139,21 @@ class SaveRankState(Callback):
 
 
 class Die(Callback):
-    """Ends rank 1 at the beginning of its second step: by an exception, or as the kernel does it.
+    """Ends rank 1 at the beginning of its second step.
 
     Args:
-        how: ``raise`` or ``kill``.
+        how: ``raise``, while rank 0 goes on to a collective of gloo, which fails at once; or ``kill``, while rank 0
+            does not move, as in a collective of NCCL.
     """
 
     def __init__(self, how: str) -> None:
         self.how = how
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.global_rank == 1 and batch_idx == 1:
-            if self.how == "raise":
-                raise ValueError("rank 1 met something strange")
+        if batch_idx != 1:
+            return
+        if self.how == "kill":
+            time.sleep(300 * (trainer.global_rank == 0))
             os.kill(os.getpid(), signal.SIGKILL)
+        elif trainer.global_rank == 1:
+            raise ValueError("rank 1 met something strange")

@@ -46,7 +46,7 @@ class Schedule:
             raise SeglabError(
                 f"{self}: power, steps and warmup are at least 0, head_factor is positive and warmup_factor in [0, 1]"
             )
-        if (self.scale_lr != "none") != (self.reference_batch > 0):
+        if self.reference_batch < 0 or (self.scale_lr == "none") != (self.reference_batch == 0):
             raise SeglabError(
                 f"schedule.scale_lr {self.scale_lr} and schedule.reference_batch {self.reference_batch} go together: "
                 "linear or sqrt, and the labeled images per step that the learning rate is meant for"

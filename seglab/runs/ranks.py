@@ -92,8 +92,10 @@ def watch(processes: Sequence[subprocess.Popen], report: Callable[[str], None]) 
 
     def wait(rank: int, process: subprocess.Popen) -> None:
         if code := process.wait():
-            killed = f"was killed by {signal.Signals(-code).name}"
-            report(f"rank {rank} {killed if code < 0 else f'ended with exit code {code}; its output tells why'}")
+            if code < 0:
+                report(f"rank {rank} was killed by {signal.Signals(-code).name}")
+            else:
+                report(f"rank {rank} ended with exit code {code}; its output tells why")
 
     for rank, process in enumerate(processes, 1):
         threading.Thread(target=wait, args=(rank, process), daemon=True).start()

@@ -26,7 +26,7 @@ from seglab.runs.directory import METRICS, SUMMARY
 from seglab.runs.ranks import watch
 
 MONITOR = "val/mIoU"  # higher is better; decides which checkpoint is the best one
-PATIENCE = 2.0  # seconds between the loss of a connection and the end of the process behind it
+PATIENCE = 5.0  # seconds between the loss of a connection and the end of the process behind it
 PACKAGES = ("torch", "lightning", "torchmetrics", "timm", "segmentation-models-pytorch", "albumentations", "numpy")
 
 
