@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -36,15 +36,16 @@ def frozen_statistics(module: nn.Module, frozen: bool = True) -> Iterator[None]:
 
 def local_statistics(module: nn.Module) -> list[Tensor]:
     """Running means and variances that follow the images of one rank alone."""
-    own = [norm for norm in batch_norms(module) if not isinstance(norm, nn.SyncBatchNorm)]
+    own = [norm for norm in batch_norms(module) if not isinstance(norm, nn.SyncBatchNorm | SyncBatchNormOnCPU)]
     return [buffer for norm in own for buffer in norm.buffers(recurse=False) if buffer.is_floating_point()]
 
 
-class SyncBatchNorm(nn.SyncBatchNorm):
-    """torch's, which works on the CPU too and keeps the activation that timm's ``BatchNormAct2d`` includes.
+class SyncBatchNormOnCPU(_BatchNorm):
+    """What torch has for GPUs alone: normalises over the images of all ranks while it trains.
 
     Args:
-        norm: the batch normalisation whose parameters, buffers and settings it takes over.
+        norm: the batch normalisation whose parameters, buffers and settings it takes over, with the activation that
+            timm's ``BatchNormAct2d`` includes.
     """
 
     def __init__(self, norm: _BatchNorm) -> None:
@@ -52,9 +53,11 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         self._parameters, self._buffers, self.training = norm._parameters, norm._buffers, norm.training
         self.act, self.drop = (getattr(norm, part, nn.Identity()) for part in ("act", "drop"))
 
+    def _check_input_dim(self, x: Tensor) -> None:
+        """Any number of dimensions."""
+
     def forward(self, x: Tensor) -> Tensor:
-        on_cpu = x.is_cpu and self.training  # where torch's refuses
-        return self.act(self.drop(self._normalised(x) if on_cpu else super().forward(x)))
+        return self.act(self.drop(self._normalised(x) if self.training else super().forward(x)))
 
     def _normalised(self, x: Tensor) -> Tensor:
         """B C ... normalised over the images of all ranks."""
@@ -81,20 +84,24 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)
 
 
-def synchronised(module: nn.Module) -> nn.Module:
+def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
     """The module with every batch normalisation replaced by one that takes its statistics over all ranks.
 
-    Parameters and buffers are the same tensors under the same names. torch's own conversion loses the activations
-    inside timm's ``BatchNormAct2d``.
+    Parameters and buffers are the same tensors under the same names. Not by torch's own conversion: it loses the
+    activations inside timm's ``BatchNormAct2d``.
 
     Raises:
-        SeglabError: a batch normalisation does more than this function knows of.
+        SeglabError: a batch normalisation does more than these conversions know of.
     """
+    for norm in batch_norms(module):
+        known = isinstance(norm, BatchNormAct2d | nn.SyncBatchNorm) or type(norm).forward is _BatchNorm.forward
+        if not known:
+            raise SeglabError(f"{type(norm).__name__} has no synchronised form: set trainer.sync_batchnorm to false")
+    return _on_cpu(module) if device.type == "cpu" else convert_sync_batchnorm(module)
+
+
+def _on_cpu(module: nn.Module) -> nn.Module:
     for name, child in module.named_children():
-        if (replaced := synchronised(child)) is not child:
+        if (replaced := _on_cpu(child)) is not child:
             setattr(module, name, replaced)
-    if not isinstance(module, _BatchNorm) or isinstance(module, nn.SyncBatchNorm):
-        return module
-    if not isinstance(module, BatchNormAct2d) and type(module).forward is not _BatchNorm.forward:
-        raise SeglabError(f"{type(module).__name__} has no synchronised form: set trainer.sync_batchnorm to false")
-    return SyncBatchNorm(module)
+    return SyncBatchNormOnCPU(module) if isinstance(module, _BatchNorm) else module

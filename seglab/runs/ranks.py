@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
+from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy, StrategyRegistry
 from torch import nn
@@ -21,9 +23,10 @@ from seglab.types import SeglabError
 FORWARD_SYNC = "forward_sync_buffers"
 if FORWARD_SYNC not in signature(DistributedDataParallel).parameters:
     FORWARD_SYNC = "broadcast_buffers"  # its name in earlier versions of torch
-StrategyRegistry.register("ddp", DDPStrategy, override=True, **{FORWARD_SYNC: False})
+StrategyRegistry.register("ddp", DDPStrategy, override=True, **{FORWARD_SYNC: False})  # type: ignore[arg-type]
 
 ALLOWED = ("auto", "ddp")
+GRACE = 10.0  # seconds that rank 0 has to end by itself when another one died; it may hang in a collective
 
 
 def check_strategy(strategy: str | Strategy) -> None:
@@ -84,18 +87,31 @@ class SyncNorms(TorchSyncBatchNorm):
     """``trainer.sync_batchnorm`` by seglab's conversion: of all networks of the method alike."""
 
     def apply(self, model: nn.Module) -> nn.Module:
-        return synchronised(model)
+        return synchronised(model, cast(LightningModule, model).trainer.strategy.root_device)
 
 
-def watch(processes: Sequence[subprocess.Popen], report: Callable[[str], None]) -> None:
-    """Report the first of this machine's ranks 1, 2, ... that ends badly, from a thread, as soon as it does."""
+def watch(launcher: Any, report: Callable[[str], bool]) -> None:
+    """Report the first of the ranks that ``launcher`` started that ends badly, and see to it that this one ends too.
+
+    Args:
+        launcher: of the trainer; nothing happens if it started no process.
+        report: takes what happened to which rank; False if this process knows, and ends, without.
+    """
 
     def wait(rank: int, process: subprocess.Popen) -> None:
-        if code := process.wait():
-            if code < 0:
-                report(f"rank {rank} was killed by {signal.Signals(-code).name}")
-            else:
-                report(f"rank {rank} ended with exit code {code}; its output tells why")
+        code = process.wait()
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if code and report(f"rank {rank} {how}"):
+            time.sleep(GRACE)
+            for other in processes:
+                other.kill()
+            os._exit(1)
 
+    # Lightning's own observer looks at this very list. It would kill rank 0 before it could say what happened.
+    watched = getattr(launcher, "procs", [])
+    if not watched:
+        return
+    processes = launcher.procs = list(watched)
+    watched.clear()
     for rank, process in enumerate(processes, 1):
         threading.Thread(target=wait, args=(rank, process), daemon=True).start()

@@ -106,15 +106,17 @@ class RunRecord(Callback):
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            watch(getattr(trainer.strategy.launcher, "procs", ()), lambda news: self._lose(trainer, module, news))
+            watch(trainer.strategy.launcher, lambda news: self._lose(trainer, module, news))
 
-    def _lose(self, trainer: Trainer, module: LightningModule, news: str) -> None:
-        """Note that another rank died. This process may hang in a collective; Lightning then kills it."""
+    def _lose(self, trainer: Trainer, module: LightningModule, news: str) -> bool:
+        """Note that another rank died, unless the run is over anyway."""
         with self._writing:
-            if self.status == "running":
-                self._fail(trainer, module, news)
-                print(f"seglab: error: {news}", file=sys.stderr, flush=True)
-                self.lost.set()
+            if self.status != "running":
+                return False
+            self._fail(trainer, module, news)
+            print(f"seglab: error: {news}", file=sys.stderr, flush=True)
+            self.lost.set()
+            return True
 
     def _fail(self, trainer: Trainer, module: LightningModule, error: str, status: str = "failed") -> None:
         self.status, self.identity["error"] = status, error

@@ -13,7 +13,7 @@ from probes import TWO_RANKS, break_off, fit_command, only_run, run_seglab, same
 
 from seglab.cli import main
 
-TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "-m", "seglab"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "seglab"]
 # Without dropout, and labeled everywhere: nothing depends on how a batch is shared but sums.
 PLAIN = [
     *("--network.decoder", "Unet", "--network.output_stride", "0", "--network.decoder_options", "null"),

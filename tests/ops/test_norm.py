@@ -29,6 +29,9 @@ def test_momentum_comes_back_even_after_an_error() -> None:
     assert [network[0].momentum, network[1].momentum] == [0.3, None]
 
 
+CPU = torch.device("cpu")
+
+
 def network() -> nn.Module:
     torch.manual_seed(0)
     own = nn.BatchNorm2d(5, momentum=None, affine=False)
@@ -49,7 +52,7 @@ IMAGES = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(1)) + 3
 
 
 def train_a_half(rank: int, folder: Path) -> None:
-    module = synchronised(network())
+    module = synchronised(network(), CPU)
     assert not local_statistics(module)
     own = network()
     own(IMAGES[rank::2])
@@ -79,12 +82,17 @@ def test_synchronised_halves_equal_the_whole(tmp_path: Path) -> None:
 
 
 def test_a_converted_network_is_the_same_network() -> None:
-    plain, converted = network(), synchronised(network())
+    plain, converted = network(), synchronised(network(), CPU)
     assert plain.state_dict().keys() == converted.state_dict().keys()
     results = train(converted, IMAGES)
     for name, expected in train(plain, IMAGES).items():
         torch.testing.assert_close(results[name], expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(converted.eval()(IMAGES), plain.eval()(IMAGES))
+
+    for_gpus = synchronised(network(), torch.device("cuda"))
+    assert all(isinstance(for_gpus[index], nn.SyncBatchNorm) for index in (1, 3))
+    assert not local_statistics(for_gpus)
+    torch.testing.assert_close(for_gpus.eval()(IMAGES), network().eval()(IMAGES))
 
 
 def test_an_unknown_normalisation_is_refused() -> None:
@@ -93,4 +101,4 @@ def test_an_unknown_normalisation_is_refused() -> None:
             return super().forward(x) + 1
 
     with pytest.raises(SeglabError, match=r"Odd.*sync_batchnorm"):
-        synchronised(nn.Sequential(Odd(3)))
+        synchronised(nn.Sequential(Odd(3)), CPU)
