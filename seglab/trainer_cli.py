@@ -30,6 +30,7 @@ from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
 from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
 from seglab.runs.predictions import PredictionWriter
+from seglab.runs.ranks import SyncNorms, check_division, check_strategy, elastic_size
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.wandb import WandbRun
 from seglab.types import SeglabError
@@ -172,8 +173,10 @@ class SeglabCLI(LightningCLI):
         """The checkpoint to resume from, if any; settles ``run_folder`` unless the run is new and unnamed."""
         config = self.config.fit
         named = config.run_dir or (os.environ.get(RUN_DIR, "") if rank() else "")
-        if rank() and not named:
-            raise SeglabError("processes that another program starts need a common --run_dir")
+        if not named and (rank() or "TORCHELASTIC_RUN_ID" in os.environ):
+            raise SeglabError(
+                "processes that another program starts need a common run directory: give --run_dir FOLDER"
+            )
         self.run_folder = Path(named) if named else None
         if config.ckpt_path != "last":
             return config.ckpt_path
@@ -181,23 +184,19 @@ class SeglabCLI(LightningCLI):
             self._parent(), config.seed_everything, yaml.safe_load(self.text)
         )
         resume = self.run_folder is not None and (self.run_folder / directory.LAST).is_file()
-        print(f"seglab: {f'resuming {self.run_folder}' if resume else 'no checkpoint to resume'}", file=sys.stderr)
+        if not rank():
+            print(f"seglab: {f'resuming {self.run_folder}' if resume else 'no checkpoint to resume'}", file=sys.stderr)
         self.continues = self.run_folder is not None and (self.run_folder / directory.CONFIG).is_file()
         return str(self.run_folder / directory.LAST) if self.run_folder and resume else None
 
-    def _open_run(self) -> Path:
-        """The run directory, created or continued; rank 0 tells the ranks that it starts."""
-        if self.run_folder and self.continues:
-            directory.update_config(self.run_folder, self.text)
+    def _open_run(self, folder: Path) -> None:
+        """Create or continue the run directory; rank 0 tells the ranks that it starts."""
+        if not rank() and self.continues:
+            directory.update_config(folder, self.text)
         elif not rank():
-            seed = self.config.fit.seed_everything
-            self.run_folder = directory.create(
-                self.run_folder or self._parent() / directory.new_id(self._parent(), seed)
-            )
-            (self.run_folder / directory.CONFIG).write_text(self.text)
-        assert self.run_folder is not None
-        os.environ[RUN_DIR] = str(self.run_folder)
-        return self.run_folder
+            directory.create(folder)
+            (folder / directory.CONFIG).write_text(self.text)
+        os.environ[RUN_DIR] = str(folder)
 
     def _parent(self) -> Path:
         return Path(self.config.fit.runs) / self.identity["benchmark"] / self.identity["method"].lower()
@@ -225,6 +224,11 @@ class SeglabCLI(LightningCLI):
         trainer = self._get(self.config_init, "trainer")
         kwargs["callbacks"] = list(trainer.callbacks or [])
         kwargs["plugins"] = [*_as_list(trainer.plugins), AtomicCheckpointIO()]
+        kwargs |= elastic_size(trainer.devices, trainer.num_nodes)
+        check_strategy(trainer.strategy)
+        if trainer.sync_batchnorm:
+            kwargs["plugins"].append(SyncNorms())
+            kwargs["sync_batchnorm"] = False  # Lightning would put its own conversion in the place of ours
         if self.subcommand != "fit":
             return super().instantiate_trainer(**kwargs, logger=False, enable_checkpointing=False)
 
@@ -242,13 +246,19 @@ class SeglabCLI(LightningCLI):
         kwargs["val_check_interval"] = (
             min(interval, steps) * trainer.accumulate_grad_batches
         )  # Lightning counts batches
-        folder = self._open_run()
+        seed = self.config.fit.seed_everything
+        self.run_folder = self.run_folder or self._parent() / directory.new_id(self._parent(), seed)
+        folder = self.run_folder
         self.record = RunRecord(folder, self.identity)
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
         kwargs["callbacks"] += [self.record, Checkpoints(self.record, self._get(self.config, "checkpoint_every")), *bar]
         kwargs["logger"] = [MetricsLogger(folder), *_as_list(trainer.logger)]
-        return super().instantiate_trainer(**kwargs)
+        built = super().instantiate_trainer(**kwargs)
+        batches = {f"data.{key}": batch for key, batch in self.datamodule.batches(self.model.streams).items()}
+        check_division(batches, built.num_devices * built.num_nodes)
+        self._open_run(folder)
+        return built
 
     def before_fit(self) -> None:
         for logger in self.trainer.loggers:
@@ -256,7 +266,12 @@ class SeglabCLI(LightningCLI):
                 logger.bind(self.record.folder, self.identity, yaml.safe_load(self.text))
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
-        self.trainer.fit(model, datamodule=datamodule, **kwargs)
+        try:
+            self.trainer.fit(model, datamodule=datamodule, **kwargs)
+        except Exception as error:
+            if self.record.lost.is_set():  # what this process met is a consequence, and the cause has been printed
+                raise SystemExit(1) from error
+            raise
         if self.record.status == "running" and self.record.scores["last"].get("step") != self.trainer.global_step:
             self.trainer.validate(model, datamodule=datamodule, verbose=False)  # the interval missed the last step
         self.record.finish(self.trainer, model)

@@ -3,9 +3,11 @@
 import csv
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from lightning.pytorch.callbacks import Callback
 
 from seglab.cli import main
 from seglab.methods import Method
+from seglab.ops.norm import local_statistics
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
+TWO_RANKS = ["-c", str(EXPERIMENTS / "trainer/ddp_sim.yaml")]
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
 AT_ONCE = {"u2pl": ["--model.sup_only_steps", "1"]}  # what waits in a real run would never start in a short test
 
@@ -63,10 +67,12 @@ def column(run: Path, name: str) -> list[float]:
     return [float(row[name]) for row in rows(run) if row.get(name)]
 
 
-def run_seglab(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+def run_seglab(
+    *args: str, cwd: Path | None = None, launcher: Sequence[str] = ("-m", "seglab")
+) -> subprocess.CompletedProcess:
     """A real ``seglab`` process, one thread each, that can import these probes."""
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    command = [sys.executable, "-m", "seglab", *args]
+    command = [sys.executable, *launcher, *args]
     return subprocess.run(command, cwd=cwd or ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
 
 
@@ -107,15 +113,47 @@ def break_off(command: list[str], step: int) -> None:
 
 
 class SaveRankState(Callback):
-    """Saves every rank's parameters and the keys of the images that it saw."""
+    """Saves what every rank holds at the end of its last step, and the images and losses of all its steps.
+
+    ``state`` is everything that must be equal on all ranks at any time; ``local`` are the running statistics that
+    follow the images of one rank.
+    """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
         self.keys: list[list[str]] = []
+        self.loss: list[torch.Tensor] = []
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.keys.append([key for name in sorted(batch) for key in batch[name]["key"]])
 
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        parameters = {name: value.detach().clone() for name, value in module.named_parameters()}
-        torch.save({"keys": self.keys, "parameters": parameters}, self.folder / f"rank{trainer.global_rank}.pt")
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.loss.append(outputs["loss"].detach())
+        own = {id(buffer) for buffer in local_statistics(module)}
+        state: dict[str, dict[str, torch.Tensor]] = {"state": {}, "local": {}}
+        for name, value in [*module.named_parameters(), *module.named_buffers()]:
+            state["local" if id(value) in own else "state"][name] = value.detach()
+        torch.save({"keys": self.keys, "loss": self.loss} | state, self.folder / f"rank{trainer.global_rank}.pt")
+
+
+class Die(Callback):
+    """Ends rank 1 at the beginning of its second step.
+
+    Args:
+        how: ``raise``, while rank 0 goes on to a collective of gloo, which fails at once; or ``kill``, while rank 0
+            does not move, as in a collective of NCCL.
+    """
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx != 1:
+            return
+        if self.how == "kill":
+            time.sleep(300 * (trainer.global_rank == 0))
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif trainer.global_rank == 1:
+            raise ValueError("rank 1 met something strange")

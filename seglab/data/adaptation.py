@@ -81,6 +81,10 @@ class DomainAdaptation(SegmentationData):
     def unlabeled_items(self) -> list[Item]:
         return self.target.unlabeled_items()
 
+    def batches(self, streams: Sequence[str]) -> dict[str, int]:
+        side = {"labeled_batch": "source", "unlabeled_batch": "target"}
+        return {f"{side[key]}.{key}": batch for key, batch in super().batches(streams).items()}
+
     def class_statistics(self) -> ClassStatistics:
         source = self.source.class_statistics()
         if not self.target_labeled_batch:

@@ -208,6 +208,10 @@ class SegmentationData(LightningDataModule, ABC):
             [item for item in items if item.mask is not None], self.labeled, [*bare, *self._found("val")]
         )
 
+    def batches(self, streams: Sequence[str]) -> dict[str, int]:
+        """Images per step over all ranks by config key, of the streams named."""
+        return {f"{name}_batch": getattr(self, f"{name}_batch") for name in ("labeled", "unlabeled") if name in streams}
+
     # Loaders.
 
     def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
@@ -338,6 +342,11 @@ class SegmentationData(LightningDataModule, ABC):
 
     def _frames(self, items: list[Item]) -> DataLoader:
         assert self.trainer is not None
+        if self.predict_images is None and len(items) < self.trainer.world_size:  # the others would wait for a rank
+            raise SeglabError(
+                f"{len(items)} images are too few to be scored by {self.trainer.world_size} ranks, of which each needs "
+                "one: choose fewer --trainer.devices"
+            )
         reader = self.reader(items, evaluation=True) if self.predict_images is None else Files(self.space)
         frames = Frames(items, reader, self.trainer.global_rank, self.trainer.world_size)
         return frame_loader(frames, self.workers)

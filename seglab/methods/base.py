@@ -1,6 +1,7 @@
 """What every method shares, so that a method's file holds its algorithm alone."""
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from seglab.data import SegmentationData
@@ -17,8 +19,10 @@ from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
 from seglab.methods.optim import OptimizerFactory, Schedule, Separate, build_optimizer, follow_config
 from seglab.networks import Network, NetworkFactory
 from seglab.networks.weights import load_student
+from seglab.ops.distributed import average_, total
 from seglab.ops.ema import Teacher
 from seglab.ops.losses import Criterion
+from seglab.ops.norm import local_statistics
 from seglab.types import Batch, Sample, SeglabError
 
 
@@ -147,6 +151,14 @@ class Method(LightningModule, ABC):
         self.pseudo_quality = PseudoLabelQuality(self.class_names)
         self.pseudo_quality.persistent(True)  # so that the curves of a resumed run have no dent
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Every rank comes here and rank 0 writes. What ranks hold apart is first made one (the state has these very
+        # tensors), so that a resumed run, on any number of ranks, goes on as this one does.
+        average_(local_statistics(self))
+        for name, count in cast(dict[str, Tensor], self.pseudo_quality.metric_state).items():
+            count.copy_(total(count) * (self.global_rank == 0))
+            checkpoint["state_dict"][f"pseudo_quality.{name}"] = count
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         shapes = [
             {key: tuple(value.shape) for key, value in state.items()}
@@ -159,6 +171,8 @@ class Method(LightningModule, ABC):
                 f"the checkpoint is of another method, network or number of classes: {len(wrong)} of {len(shapes[0])} "
                 f"tensors differ, {wrong[0]} among them"
             )
+        for name in self.pseudo_quality.metric_state if self.global_rank else ():  # rank 0 goes on with all counts
+            checkpoint["state_dict"][f"pseudo_quality.{name}"].zero_()
 
     @property
     def has_teacher(self) -> bool:
@@ -209,20 +223,33 @@ class Method(LightningModule, ABC):
         steps = self.trainer.max_steps
         if steps < 1:
             raise SeglabError("trainer.max_steps is not set: schedules are in optimiser steps, so give their number")
-        optimizer, scheduler = build_optimizer(self, self.optimizer, self.schedule, steps, self.separate())
+        optimizer, scheduler = build_optimizer(
+            self, self.optimizer, self.schedule, steps, self.separate(), self.learning_rate_scale
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_start(self) -> None:
         if self.global_step:  # resumed
             scheduler = cast(LambdaLR, self.lr_schedulers())
-            follow_config(self, self.optimizer, self.schedule, scheduler, self.separate())
+            follow_config(self, self.optimizer, self.schedule, scheduler, self.separate(), self.learning_rate_scale)
+        if self.schedule.scale_lr != "none" and self.trainer.is_global_zero:
+            rates = sorted({group["initial_lr"] for group in cast(Optimizer, self.optimizers()).param_groups})
+            print(
+                f"seglab: schedule.scale_lr {self.schedule.scale_lr}: learning rates are those of the config times "
+                f"{self.learning_rate_scale:.4g}: {', '.join(f'{rate:.4g}' for rate in rates)}",
+                file=sys.stderr,
+            )
+
+    @property
+    def learning_rate_scale(self) -> float:
+        """Of the labeled images of an optimiser step, over all ranks and accumulated batches."""
+        batch = cast(SegmentationData, self.trainer.datamodule).labeled_batch  # type: ignore[attr-defined]
+        return self.schedule.scale(batch * self.trainer.accumulate_grad_batches)
 
     # Evaluation: the same in fit, validate and test.
 
     def on_validation_epoch_start(self) -> None:
-        if self.trainer.world_size > 1:  # running statistics drift apart between ranks; the checkpoint holds rank 0's
-            for buffer in self.buffers():
-                torch.distributed.broadcast(buffer, 0)
+        average_(local_statistics(self))  # apart since the last validation or checkpoint
 
     def validation_step(self, sample: Sample, batch_idx: int) -> Tensor:
         """Class indices 1 H W uint8 of the student, for the callback that writes them."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -26,6 +26,10 @@ class Schedule:
         warmup_factor: fraction of the learning rate at step 0 of the warm-up.
         head_factor: multiplies the learning rate of everything outside the encoders.
         decay_norms: apply weight decay to normalisation weights and biases too.
+        reference_batch: labeled images per optimiser step that the learning rates of the config are meant for.
+        scale_lr: change the learning rates with the labeled images per step, over all ranks and accumulated batches,
+            relative to ``reference_batch``: in proportion (``linear``) or by the root (``sqrt``). The number of ranks
+            alone changes nothing, as they share the batch.
     """
 
     power: float = 0.9
@@ -34,12 +38,24 @@ class Schedule:
     warmup_factor: float = 1e-6
     head_factor: float = 1.0
     decay_norms: bool = False
+    reference_batch: int = 0
+    scale_lr: Literal["none", "linear", "sqrt"] = "none"
 
     def __post_init__(self) -> None:
         if min(self.power, self.steps, self.warmup) < 0 or self.head_factor <= 0 or not 0 <= self.warmup_factor <= 1:
             raise SeglabError(
                 f"{self}: power, steps and warmup are at least 0, head_factor is positive and warmup_factor in [0, 1]"
             )
+        if self.reference_batch < 0 or (self.scale_lr == "none") != (self.reference_batch == 0):
+            raise SeglabError(
+                f"schedule.scale_lr {self.scale_lr} and schedule.reference_batch {self.reference_batch} go together: "
+                "linear or sqrt, and the labeled images per step that the learning rate is meant for"
+            )
+
+    def scale(self, batch: int) -> float:
+        """What learning rates are multiplied with for ``batch`` labeled images per optimiser step."""
+        power = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}[self.scale_lr]
+        return (batch / (self.reference_batch or batch)) ** power
 
     def factor(self, step: int, steps: int) -> float:
         """What the learning rate is multiplied with at ``step`` of a run of ``steps``."""
@@ -106,20 +122,33 @@ Separate = Sequence[tuple[nn.Module, OptimizerFactory]]
 
 
 def build_optimizer(
-    module: nn.Module, factory: OptimizerFactory, schedule: Schedule, steps: int, separate: Separate = ()
+    module: nn.Module,
+    factory: OptimizerFactory,
+    schedule: Schedule,
+    steps: int,
+    separate: Separate = (),
+    scale: float = 1.0,
 ) -> tuple[Optimizer, LambdaLR]:
-    """The optimiser over ``parameter_groups`` and over the separate modules, and its schedule over ``steps``."""
-    optimizer = _optimizer(module, factory, schedule, separate)
+    """The optimiser over ``parameter_groups`` and over the separate modules, and its schedule over ``steps``.
+
+    ``scale`` multiplies all learning rates.
+    """
+    optimizer = _optimizer(module, factory, schedule, separate, scale)
     for group in optimizer.param_groups:
         group["lr"] *= group["factor"]
     return optimizer, LambdaLR(optimizer, lambda step: schedule.factor(step, steps))
 
 
 def follow_config(
-    module: nn.Module, factory: OptimizerFactory, schedule: Schedule, scheduler: LambdaLR, separate: Separate = ()
+    module: nn.Module,
+    factory: OptimizerFactory,
+    schedule: Schedule,
+    scheduler: LambdaLR,
+    separate: Separate = (),
+    scale: float = 1.0,
 ) -> None:
     """Give a restored optimiser the settings of the config: a checkpoint's would silently override new ones."""
-    fresh = _optimizer(module, factory, schedule, separate)
+    fresh = _optimizer(module, factory, schedule, separate, scale)
     for group, new in zip(scheduler.optimizer.param_groups, fresh.param_groups, strict=True):
         group.update({key: value for key, value in new.items() if key != "params"})
         group["initial_lr"] = group["lr"] * group["factor"]
@@ -127,7 +156,12 @@ def follow_config(
     scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
 
 
-def _optimizer(module: nn.Module, factory: OptimizerFactory, schedule: Schedule, separate: Separate) -> Optimizer:
+def _optimizer(
+    module: nn.Module, factory: OptimizerFactory, schedule: Schedule, separate: Separate, scale: float
+) -> Optimizer:
     main = factory(parameter_groups(module, schedule, [part for part, _ in separate]))
     own = [build([{"params": list(part.parameters()), "factor": 1.0}]) for part, build in separate]
-    return JointOptimizer([main, *own]) if own else main
+    optimizer = JointOptimizer([main, *own]) if own else main
+    for group in optimizer.param_groups:
+        group["factor"] *= scale
+    return optimizer

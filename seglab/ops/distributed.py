@@ -1,5 +1,7 @@
 """Batches of all ranks as one: what prototypes and queues are made of, so that every rank holds the same."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -26,6 +28,28 @@ def total(x: Tensor) -> Tensor:
     summed = x.detach().clone(memory_format=torch.contiguous_format)
     dist.all_reduce(summed)
     return summed
+
+
+class Total(torch.autograd.Function):
+    """``total`` with a gradient: the sum of the gradients of all ranks."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        return total(x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        return total(gradient)
+
+
+@torch.no_grad()
+def average_(tensors: Sequence[Tensor]) -> None:
+    """Replace floating-point tensors by their mean over the ranks, with one message; equal ones stay as they are."""
+    if not tensors or not _several():
+        return
+    mean = total(torch.cat([x.flatten().double() for x in tensors])) / dist.get_world_size()
+    for x, part in zip(tensors, mean.split([x.numel() for x in tensors]), strict=True):
+        x.copy_(part.view_as(x))
 
 
 def _several() -> bool:

@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+import threading
 import time
 from csv import DictReader
 from importlib.metadata import version
@@ -22,8 +23,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from seglab.runs.directory import METRICS, SUMMARY
+from seglab.runs.ranks import watch
 
 MONITOR = "val/mIoU"  # higher is better; decides which checkpoint is the best one
+PATIENCE = 5.0  # seconds between the loss of a connection and the end of the process behind it
 PACKAGES = ("torch", "lightning", "torchmetrics", "timm", "segmentation-models-pytorch", "albumentations", "numpy")
 
 
@@ -84,6 +87,8 @@ class RunRecord(Callback):
         self.images = 0
         self.status = "running"
         self.improved = False  # whether the validation just done is the best so far
+        self.lost = threading.Event()  # another rank died, and the summary says so
+        self._writing = threading.RLock()
         self._tick: float | None = None
         self._start = time.monotonic()
 
@@ -98,6 +103,24 @@ class RunRecord(Callback):
     @property
     def images_per_second(self) -> float:
         return self.images / self.train_seconds if self.train_seconds else float("nan")
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            watch(trainer.strategy.launcher, lambda news: self._lose(trainer, module, news))
+
+    def _lose(self, trainer: Trainer, module: LightningModule, news: str) -> bool:
+        """Note that another rank died, unless the run is over anyway."""
+        with self._writing:
+            if self.status != "running":
+                return False
+            self._fail(trainer, module, news)
+            print(f"seglab: error: {news}", file=sys.stderr, flush=True)
+            self.lost.set()
+            return True
+
+    def _fail(self, trainer: Trainer, module: LightningModule, error: str, status: str = "failed") -> None:
+        self.status, self.identity["error"] = status, error
+        self._write(trainer, module)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._tick = time.monotonic()
@@ -130,9 +153,12 @@ class RunRecord(Callback):
             print(self._line(trainer, scores), flush=True)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        self.status = "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed"
-        self.identity["error"] = f"{type(exception).__name__}: {exception}"
-        self._write(trainer, module)
+        if _is_lost_connection(exception):
+            self.lost.wait(PATIENCE if trainer.is_global_zero else 0)  # for the name of the rank that died
+        with self._writing:
+            status = "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed"
+            if not self.lost.is_set() or status == "interrupted":
+                self._fail(trainer, module, f"{type(exception).__name__}: {exception}", status)
 
     def finish(self, trainer: Trainer, module: LightningModule) -> None:
         """Called when training and the last validation are over."""
@@ -169,7 +195,15 @@ class RunRecord(Callback):
             "python": platform.python_version(),
             "packages": {name: version(name) for name in PACKAGES},
         }
-        write_json(self.folder / SUMMARY, summary)
+        with self._writing:
+            write_json(self.folder / SUMMARY, summary)
+
+
+def _is_lost_connection(exception: BaseException) -> bool:
+    """Whether a collective failed, for which another rank is to blame: gloo's errors have no class of their own."""
+    return isinstance(exception, torch.distributed.DistError) or (
+        isinstance(exception, RuntimeError) and "gloo" in str(exception)
+    )
 
 
 class ProgressBar(RichProgressBar):

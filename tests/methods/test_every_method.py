@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from probes import EXPERIMENTS, METHODS, break_off, column, fit_command, only_run, rows, run_seglab, same, weights
+from probes import (
+    EXPERIMENTS,
+    METHODS,
+    TWO_RANKS,
+    break_off,
+    column,
+    fit_command,
+    only_run,
+    rows,
+    run_seglab,
+    same,
+    weights,
+)
 
 import seglab.methods
 from seglab.cli import main
@@ -75,14 +87,18 @@ def test_resumes_bit_for_bit(method: str, accumulate: int, camvid: Path, tmp_pat
 def test_two_ranks_agree(method: str, camvid: Path, tmp_path: Path) -> None:
     probe = json.dumps({"class_path": "probes.SaveRankState", "init_args": {"folder": str(tmp_path)}})
     flags = ["--data.labeled_batch", "4", "--data.unlabeled_batch", "4", f"--trainer.callbacks+={probe}"]
-    ranks = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    done = run_seglab(*fit_command(method, camvid, tmp_path / "runs", 3, *flags, *ranks))
+    done = run_seglab(*fit_command(method, camvid, tmp_path / "runs", 3, *flags, *TWO_RANKS))
     assert done.returncode == 0, done.stderr[-3000:]
 
     zero, one = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert same(zero["parameters"], one["parameters"])
+    assert same(zero["state"], one["state"]), "parameters, teachers, other networks, banks and queues"
     run = only_run(tmp_path / "runs")
-    assert main(["validate", str(run), "--trainer.devices", "1", "--trainer.strategy", "auto"]) == 0
+    saved = weights(run)
+    for name, value in zero["local"].items():
+        mean = (value.double() + one["local"][name].double()) / 2
+        assert torch.equal(saved[name], mean.float()), "a checkpoint has the mean of the ranks' statistics"
+
+    assert main(["validate", str(run), "--trainer.devices", "1"]) == 0
     alone = yaml.safe_load((run / "validate_last.json").read_text())
     for name in [key for key in alone if key.startswith("val")]:  # every pixel counted once, by the same statistics
         assert column(run, name)[-1:] == ([alone[name]] if alone[name] is not None else [])
@@ -91,6 +107,8 @@ def test_two_ranks_agree(method: str, camvid: Path, tmp_path: Path) -> None:
     single = torch.load(tmp_path / "rank0.pt", weights_only=True)["keys"]
     for both, left, right in zip(single, zero["keys"], one["keys"], strict=True):
         assert sorted(both) == sorted(left + right)
+    seen = "pseudo_quality.seen"
+    assert torch.equal(saved[seen], weights(only_run(tmp_path / "single"))[seen]), "the counts of both ranks"
 
 
 def test_accumulation_updates_the_teacher_once_per_step(

@@ -34,11 +34,21 @@ def test_a_decay_that_the_run_does_not_finish() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"power": -1}, {"steps": -1}, {"warmup": -1}, {"head_factor": 0}, {"warmup_factor": 2}]
+    "bad",
+    [
+        *({"power": -1}, {"steps": -1}, {"warmup": -1}, {"head_factor": 0}, {"warmup_factor": 2}),
+        *({"scale_lr": "linear"}, {"reference_batch": 4}, {"reference_batch": -1}),
+    ],
 )
 def test_a_wrong_schedule_is_refused(bad: dict) -> None:
     with pytest.raises(SeglabError, match=next(iter(bad))):
         Schedule(**bad)
+
+
+def test_the_rate_follows_the_batch_by_the_law_that_is_chosen() -> None:
+    laws = {"linear": 4.0, "sqrt": 2.0}
+    assert {law: Schedule(scale_lr=law, reference_batch=2).scale(8) for law in laws} == laws  # type: ignore[arg-type]
+    assert Schedule().scale(8) == 1
 
 
 def test_groups_hold_every_parameter_once_and_frozen_ones_never() -> None:
