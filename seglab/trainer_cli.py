@@ -29,6 +29,7 @@ from seglab.networks import NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
 from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
+from seglab.runs.lock import hold, release
 from seglab.runs.predictions import PredictionWriter
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.wandb import WandbRun
@@ -187,12 +188,15 @@ class SeglabCLI(LightningCLI):
     def _open_run(self) -> Path:
         """The run directory, created or continued; rank 0 tells the ranks that it starts."""
         if self.run_folder and self.continues:
-            directory.update_config(self.run_folder, self.text)
+            if not rank():
+                hold(self.run_folder)
+                directory.update_config(self.run_folder, self.text)
         elif not rank():
             seed = self.config.fit.seed_everything
             self.run_folder = directory.create(
                 self.run_folder or self._parent() / directory.new_id(self._parent(), seed)
             )
+            hold(self.run_folder)
             (self.run_folder / directory.CONFIG).write_text(self.text)
         assert self.run_folder is not None
         os.environ[RUN_DIR] = str(self.run_folder)
@@ -246,7 +250,7 @@ class SeglabCLI(LightningCLI):
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
         kwargs["callbacks"] += [self.record, Checkpoints(self.record, self._get(self.config, "checkpoint_every")), *bar]
-        kwargs["logger"] = [MetricsLogger(folder), *_as_list(trainer.logger)]
+        kwargs["logger"] = [MetricsLogger(folder), *_with_sweep(_as_list(trainer.logger))]
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
@@ -328,6 +332,8 @@ def run(args: list[str]) -> None:
         SeglabCLI(expand_run(args))
     except MisconfigurationException as error:
         raise SeglabError(str(error)) from error
+    finally:
+        release()
 
 
 def silence() -> None:
@@ -367,13 +373,17 @@ class _Parse(Loader):
         pass
 
 
-def check(args: list[str]) -> None:
+def check(args: list[str]) -> tuple[str, Any]:
     """Parse a command line of ``fit`` as it would be when it ran.
+
+    Returns:
+        ``trainer.accelerator`` and ``trainer.devices``, as a launcher needs them.
 
     Raises:
         SeglabError: a file, key or value in it is wrong.
     """
-    _Parse(expand_run(args))
+    trainer = _Parse(expand_run(args)).config.fit.trainer
+    return str(trainer.accelerator), trainer.devices
 
 
 def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
@@ -399,6 +409,13 @@ def _checkpoint_of(start: Path) -> str:
 def rank() -> int:
     """Of this process among all of the run, as its launcher tells it before Lightning knows."""
     return next((int(os.environ[key]) for key in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if key in os.environ), 0)
+
+
+def _with_sweep(loggers: list[Any]) -> list[Any]:
+    """Under an agent of Weights & Biases a run reports to its sweep, without being told to in the config."""
+    if "WANDB_SWEEP_ID" not in os.environ or any(isinstance(logger, WandbRun) for logger in loggers):
+        return loggers
+    return [*loggers, WandbRun(offline=False)]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -26,7 +26,7 @@ def test_a_grid_crosses_files_and_seeds_the_last_fastest(tmp_path: Path) -> None
     }
     runs = sweep(tmp_path, parameters=parameters)
     assert [re.sub("-[0-9a-f]{6}$", "", run.name) for run in runs] == ["one-s1", "one-s2", "two-s1", "two-s2"]
-    assert runs[3].arguments == ["fit", "--config.method=a/two.yaml", "--trainer.max_steps=7", "--seed_everything=2"]
+    assert runs[3].arguments == ["fit", "--config.method=a/two.yaml", "--seed_everything=2", "--trainer.max_steps=7"]
 
 
 def test_a_run_keeps_its_name_when_the_sweep_grows(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_random_draws_are_reproducible_and_in_range(tmp_path: Path) -> None:
         ({"parameters": {"x": 3}}, "write `value:"),
         ({"parameters": {"x": {"parameters": {}}}}, "nested"),
         ({"parameters": {"x": {"min": 0, "max": 1}}}, "grid needs"),
-        ({"parameters": {"x": {"value": 1}}, "method": "bayes"}, "W&B"),
+        ({"parameters": {"x": {"value": 1}}, "method": "bayes"}, "wandb"),
         ({"parameters": {"x": {"value": 1}}, "method": "rand"}, "grid, random or bayes"),
         ({"parameters": {"x": {"value": 1}}, "method": "random"}, "run_cap"),
         ({"parameters": {"x": {"min": 2, "max": 1}}, "method": "random", "run_cap": 1}, "cannot draw"),
@@ -82,7 +82,7 @@ def test_every_sweep_file_says_what_it_is_and_names_files_that_exist(
 ) -> None:
     monkeypatch.chdir(EXPERIMENTS.parent)
     assert file.read_text().startswith("# ")
-    assert main(["sweep", str(file), "--dry_run", "true"]) == 0
+    assert main(["sweep", str(file), "--dry-run"]) == 0
     for line in capsys.readouterr().out.splitlines():
         files = re.findall(r"--config\.\w+=(\S+)", " ".join(shlex.split(line)))
         assert files
