@@ -6,25 +6,26 @@ from collections.abc import Mapping
 from datetime import timedelta
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from seglab.launch.directory import ORDER, State
 
 COLOURS = {"finished": "green", "failed": "red", "killed": "red", "interrupted": "red", "running": "yellow"}
 # What a terminal too small for all runs shows first.
 URGENT = ("running", "failed", "killed", "interrupted", "stopped", "running or killed", "finished", "waiting")
-FRAME = 8  # lines of the table that are no runs
+FRAME = 7  # lines of the table that are no runs
 
 
 def counts(states: Mapping[str, State]) -> str:
     """``3 finished, 1 failed``."""
     number = Counter(state.status for state in states.values())
-    return ", ".join(f"{number[status]} {status}" for status in (*ORDER, *sorted(number)) if number.pop(status, 0))
+    return ", ".join(f"{number[status]} {status}" for status in ORDER if number[status])
 
 
-def table(states: Mapping[str, State], title: str = "", rows: int = 0, note: str = "") -> Table:
+def table(states: Mapping[str, State], title: str = "", rows: int = 0, note: str = "") -> Group:
     """A row per run.
 
     Args:
@@ -37,8 +38,8 @@ def table(states: Mapping[str, State], title: str = "", rows: int = 0, note: str
     if rows and len(states) > rows:
         urgent = sorted(states, key=lambda name: URGENT.index(states[name].status))[:rows]
         shown = {name: state for name, state in states.items() if name in urgent}
-    caption = [counts(states), *([f"{len(states) - len(shown)} not shown"] if len(shown) < len(states) else [])]
-    result = Table(title=title, caption=", ".join(caption) + note, title_justify="left", caption_justify="left")
+    hidden = f" ({len(states) - len(shown)} not shown)" if len(shown) < len(states) else ""
+    result = Table()
     result.add_column("run", overflow="fold")
     result.add_column("state")
     result.add_column("step", justify="right")
@@ -49,7 +50,7 @@ def table(states: Mapping[str, State], title: str = "", rows: int = 0, note: str
         step = f"{state.step}/{state.steps}" if state.steps else ""
         score = "" if state.score is None else f"{100 * state.score:.2f}"
         result.add_row(name, state.status, step, score, state.error, style=COLOURS.get(state.status, "dim"))
-    return result
+    return Group(Text(title), result, Text(f"{counts(states)}{hidden}{note}"))
 
 
 class Screen:

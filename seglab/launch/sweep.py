@@ -64,8 +64,8 @@ def read_sweep(path: Path, seed: int = 0) -> list[SweepRun]:
     sweep = read_file(path)
     if sweep["method"] == "bayes":
         raise SeglabError(
-            f"{path}: method bayes chooses each run by the scores of earlier ones, so no list of runs can be printed or "
-            "submitted: use --launcher local or wandb"
+            f"{path}: method bayes chooses each run by the scores of earlier ones, so no list of runs can be printed "
+            "or submitted: use --launcher local or wandb"
         )
     if "early_terminate" in sweep:
         raise SeglabError(f"{path}: early_terminate needs W&B's server: use --launcher wandb or leave it out")
@@ -183,7 +183,7 @@ def _command(path: Path, command: Any) -> list[str]:
     """The command with environment variables in place."""
     if not isinstance(command, list) or "seglab" not in command or "${args}" not in command:
         raise SeglabError(f"{path}: command must be a list with seglab and ${{args}}, as in {list(COMMAND)}")
-    if command[command.index("seglab") + 1] != "fit":
+    if command[command.index("seglab") + 1 :][:1] != ["fit"]:
         raise SeglabError(f"{path}: command must have `fit` after `seglab`, as in {list(COMMAND)}")
     for part in command:
         if missing := [name for name in VARIABLE.findall(str(part)) if name not in os.environ]:
