@@ -62,7 +62,7 @@ def test_a_run_that_has_just_been_started_is_running(tmp_path: Path) -> None:
 def test_states_are_sorted_and_what_needs_a_look_comes_last(tmp_path: Path) -> None:
     for name, status in {"a": "failed", "b": "finished", "c": "stopped", "e": "finished"}.items():
         summary(tmp_path / name, status, error="boom")
-    (tmp_path / MANIFEST).write_text(json.dumps(dict.fromkeys("abcde", {})))
+    (tmp_path / MANIFEST).write_text(json.dumps({name: {} for name in "abcde"}))
     states = read_states(tmp_path)
     assert list(states) == ["b", "e", "d", "c", "a"]
     assert states["a"].error == "boom"
