@@ -29,6 +29,7 @@ from seglab.networks import NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
 from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
+from seglab.runs.lock import hold, release
 from seglab.runs.predictions import PredictionWriter
 from seglab.runs.ranks import SyncNorms, check_division, check_strategy, elastic_size
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
@@ -192,9 +193,11 @@ class SeglabCLI(LightningCLI):
     def _open_run(self, folder: Path) -> None:
         """Create or continue the run directory; rank 0 tells the ranks that it starts."""
         if not rank() and self.continues:
+            hold(folder)
             directory.update_config(folder, self.text)
         elif not rank():
             directory.create(folder)
+            hold(folder)
             (folder / directory.CONFIG).write_text(self.text)
         os.environ[RUN_DIR] = str(folder)
 
@@ -253,7 +256,7 @@ class SeglabCLI(LightningCLI):
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
         kwargs["callbacks"] += [self.record, Checkpoints(self.record, self._get(self.config, "checkpoint_every")), *bar]
-        kwargs["logger"] = [MetricsLogger(folder), *_as_list(trainer.logger)]
+        kwargs["logger"] = [MetricsLogger(folder), *_with_sweep(_as_list(trainer.logger))]
         built = super().instantiate_trainer(**kwargs)
         batches = {f"data.{key}": batch for key, batch in self.datamodule.batches(self.model.streams).items()}
         check_division(batches, built.num_devices * built.num_nodes)
@@ -344,6 +347,8 @@ def run(args: list[str]) -> None:
         SeglabCLI(expand_run(args))
     except MisconfigurationException as error:
         raise SeglabError(str(error)) from error
+    finally:
+        release()
 
 
 def silence() -> None:
@@ -383,13 +388,17 @@ class _Parse(Loader):
         pass
 
 
-def check(args: list[str]) -> None:
+def check(args: list[str]) -> tuple[str, Any]:
     """Parse a command line of ``fit`` as it would be when it ran.
+
+    Returns:
+        ``trainer.accelerator`` and ``trainer.devices``, as a launcher needs them.
 
     Raises:
         SeglabError: a file, key or value in it is wrong.
     """
-    _Parse(expand_run(args))
+    trainer = _Parse(expand_run(args)).config.fit.trainer
+    return str(trainer.accelerator), trainer.devices
 
 
 def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
@@ -415,6 +424,13 @@ def _checkpoint_of(start: Path) -> str:
 def rank() -> int:
     """Of this process among all of the run, as its launcher tells it before Lightning knows."""
     return next((int(os.environ[key]) for key in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if key in os.environ), 0)
+
+
+def _with_sweep(loggers: list[Any]) -> list[Any]:
+    """Under an agent of Weights & Biases a run reports to its sweep, without being told to in the config."""
+    if "WANDB_SWEEP_ID" not in os.environ or any(isinstance(logger, WandbRun) for logger in loggers):
+        return loggers
+    return [*loggers, WandbRun(offline=False)]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -1,15 +1,19 @@
 """``seglab sweep``: the runs of a sweep file, and what became of them."""
 
+import json
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from rich.console import Console
 
 from seglab.commands.flags import FlagParser
-from seglab.launch.directory import read_manifest, state_of
-from seglab.launch.local import run_local, table
-from seglab.launch.sweep import launcher_command, read_sweep
+from seglab.launch.directory import as_json, read_states
+from seglab.launch.local import Need, Pool, run_local
+from seglab.launch.screen import table
+from seglab.launch.sweep import SweepRun, launcher_command, preview, read_file, read_sweep
 from seglab.types import SeglabError
 
 
@@ -22,43 +26,136 @@ def sweep(flags: list[str]) -> None:
     Raises:
         SeglabError: the file or a run in it is wrong, or runs are not finished.
     """
-    if flags[:1] == ["status"] and len(flags) == 2:
-        _status(Path(flags[1]))
+    if flags[:1] == ["status"]:
+        _status(flags[1:])
         return
-    parser = FlagParser("sweep", "Start the runs of a sweep file (the format of Weights & Biases) on this machine.")
+    parser = FlagParser("sweep", "Start the runs of a sweep file (the format of Weights & Biases), or continue them.")
     parser.add_argument("file", type=str, help="Sweep file.")
+    parser.add_argument("--launcher", type=Literal["local", "wandb"], default="local", help="Who runs them.")
     parser.add_argument("--dir", type=str, default="", help="Folder of the sweep. Default: runs/sweeps/<name of FILE>.")
     parser.add_argument("--jobs", type=int, default=0, help="Runs at a time. Default: one per GPU, or 1.")
     parser.add_argument("--gpus", type=str, default="", help="Device numbers, as in 0,1. Default: all.")
-    parser.add_argument("--seed", type=int, default=0, help="Of the draws of `method: random`.")
-    parser.add_argument("--dry_run", type=bool, default=False, help="Print the commands and start nothing.")
+    parser.add_argument("--seed", type=int, default=0, help="Of the draws of `method: random` and `bayes`.")
+    parser.add_argument("--dry-run", action="store_true", help="Print the commands and start nothing.")
     options = parser.parse_args(flags)
-    file = Path(options.file)
-    runs = read_sweep(file, options.seed)
-    folder = Path(options.dir or f"runs/sweeps/{file.stem}")
-    if options.dry_run:
-        for run in runs:
-            print(shlex.join(launcher_command(run, folder / run.name)))
-        return
     if options.jobs < 0:
         raise SeglabError(f"--jobs {options.jobs}: give 1 or more")
-
-    from seglab.trainer_cli import check
-
-    for run in runs:  # a wrong parameter is named before the first run has cost anything
-        try:
-            check(run.arguments)
-        except SeglabError as error:
-            raise SeglabError(f"{file}: run {run.name}: {error}") from error
+    file = Path(options.file)
+    if options.launcher == "wandb":
+        if unused := [name for name in ("dir", "jobs", "gpus") if options[name]]:
+            raise SeglabError(f"--{unused[0]} means nothing to --launcher wandb: each agent runs one run after another")
+        _wandb(file, options.dry_run)
+        return
+    folder = Path(options.dir or f"runs/sweeps/{file.stem}")
+    if options.dry_run:
+        for run in read_sweep(file, options.seed):
+            print(shlex.join(launcher_command(run, folder / run.name)))
+        return
     gpus = options.gpus.split(",") if options.gpus else _gpus()
-    states = run_local(folder, runs, options.jobs or len(gpus) or 1, gpus)
-    Console().print(table(states))
+    _local(file, folder, Pool(options.jobs or len(gpus) or 1, gpus, Check(file, gpus)), options.seed)
+
+
+class Check:
+    """Parses runs before they start, as they will be when they do, and tells what each takes.
+
+    A run is parsed if its files, flags or a value are new, so that a large grid costs about as much as its axes; all
+    fractional numbers of a flag count as one value.
+
+    Args:
+        file: of the sweep, for messages.
+        gpus: device numbers that runs may use.
+    """
+
+    def __init__(self, file: Path, gpus: Sequence[str] = ()) -> None:
+        self.file, self.gpus = file, gpus
+        self._values: set[str] = set()
+        self._needs: dict[str, Need] = {}
+
+    def __call__(self, run: SweepRun) -> Need:
+        """What a run takes.
+
+        Raises:
+            SeglabError: a file, flag or value of it is wrong, or it asks for more GPUs than there are.
+        """
+        kinds = {name: "float" if isinstance(value, float) else value for name, value in run.parameters.items()}
+        values = {json.dumps(pair) for pair in kinds.items()}
+        said = {name: value for name, value in kinds.items() if name.startswith(("config", "trainer."))}
+        key = json.dumps([said, sorted(kinds), [word for word in run.command if not word.startswith("--")]])
+        if key not in self._needs or not values <= self._values:
+            from seglab.launch.conflicts import refuse_conflicts
+            from seglab.trainer_cli import check
+
+            try:
+                refuse_conflicts(run)
+                self._needs[key] = self._need(*check(run.arguments))
+            except SeglabError as error:
+                raise SeglabError(f"{self.file}: run {run.name}: {error}") from error
+            self._values |= values
+        return self._needs[key]
+
+    def _need(self, accelerator: str, devices: Any) -> Need:
+        """Of a run with these ``trainer.accelerator`` and ``trainer.devices``."""
+        on_gpus = bool(self.gpus) and accelerator in ("auto", "gpu", "cuda")
+        text = str(devices).strip("[] ").replace(" ", "")
+        if text in ("-1", "auto"):
+            count = len(self.gpus) if text == "-1" and on_gpus else 1
+        elif isinstance(devices, list) or "," in text:
+            count = len(text.rstrip(",").split(","))
+            if on_gpus and text.rstrip(",") != ",".join(map(str, range(count))):
+                raise SeglabError(f"trainer.devices {devices}: the sweep chooses the GPUs; give their number, {count}")
+        else:
+            count = int(text)
+        if on_gpus and count > len(self.gpus):
+            raise SeglabError(f"trainer.devices {devices}: there are {len(self.gpus)} GPUs ({', '.join(self.gpus)})")
+        return Need(count, count if on_gpus else 0)
+
+
+def _local(file: Path, folder: Path, pool: Pool, seed: int) -> None:
+    for run in preview(file, seed) if read_file(file)["method"] == "bayes" else read_sweep(file, seed):
+        pool.need(run)  # a wrong parameter is named before the first run has cost anything
+    if read_file(file)["method"] == "bayes":
+        from seglab.launch.bayes import Search
+
+        search = Search(file, folder, seed)
+        states = run_local(folder, search.runs(), [], search.total, pool, search.ended)
+    else:
+        runs = read_sweep(file, seed)
+        states = run_local(folder, iter(runs), runs, len(runs), pool)
+    Console().print(table(states, str(folder)))
     if bad := [name for name, state in states.items() if state.status != "finished"]:
         raise SeglabError(f"{len(bad)} of {len(states)} runs are not finished; the same command continues them")
 
 
-def _status(folder: Path) -> None:
-    Console().print(table({name: state_of(folder / name) for name in read_manifest(folder)}))
+def _wandb(file: Path, dry_run: bool) -> None:
+    check = Check(file)
+    runs = preview(file)
+    if dry_run:
+        if read_file(file)["method"] != "grid":
+            raise SeglabError(f"{file}: the values are drawn by W&B's server, so there is no list of commands to print")
+        for run in runs:
+            print(shlex.join(run.command))
+        return
+    for run in runs:
+        check(run)
+    from seglab.launch.wandb_server import register
+
+    name = register(file)
+    print("seglab: start agents from this folder, on any machine that has it, one per GPU:")
+    for gpu in _gpus() or [""]:
+        print(f"{f'CUDA_VISIBLE_DEVICES={gpu} ' if gpu else ''}wandb agent {name}")
+
+
+def _status(flags: list[str]) -> None:
+    parser = FlagParser("sweep status", "What became of the runs of a sweep.")
+    parser.add_argument("dir", type=str, help="Folder of the sweep.")
+    parser.add_argument("--format", type=Literal["table", "json"], default="table", help="Of what is printed.")
+    options = parser.parse_args(flags)
+    folder = Path(options.dir)
+    states = read_states(folder)
+    if options.format == "json":
+        print(as_json(states, folder))
+    else:
+        Console().print(table(states, f"{folder}/"))
 
 
 def _gpus() -> list[str]:

@@ -1,13 +1,22 @@
 """A sweep on disk: one folder, a manifest, and a run directory for each run."""
 
 import json
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from seglab.launch.sweep import SweepRun
-from seglab.runs.directory import CONFIG, MANIFEST, SUMMARY
+from seglab.runs.directory import CONFIG, LAST, LOG, MANIFEST, METRICS, SUMMARY, writable
+from seglab.runs.lock import Holder, holder
 from seglab.types import SeglabError
+
+ERROR = "seglab: error: "  # how the last line of a failed run's log begins
+STARTED = "seglab: sweep: started at "  # the line that a launcher writes into a log before each start
+STARTING = 120.0  # seconds from that line until a process has at least claimed its run directory
+ORDER = ("finished", "running", "running or killed", "waiting", "stopped", "interrupted", "killed", "failed")
 
 
 @dataclass(frozen=True)
@@ -15,7 +24,8 @@ class State:
     """What a run's folder says.
 
     Attributes:
-        status: ``waiting``, ``running``, ``finished``, or why it ended early.
+        status: ``waiting``, ``running``, ``finished``, or why it ended early: ``killed`` (its process is gone without
+            a word), ``failed``, ``interrupted``, ``stopped``; ``running or killed`` where that cannot be told.
         step, steps: how far it came.
         score: val/mIoU of its last validation, in [0, 1].
         error: what stopped it.
@@ -27,8 +37,13 @@ class State:
     score: float | None = None
     error: str = ""
 
+    @property
+    def progress(self) -> float:
+        """In [0, 1]."""
+        return 1.0 if self.status == "finished" else self.step / self.steps if self.steps else 0.0
 
-def write_manifest(folder: Path, runs: list[SweepRun]) -> None:
+
+def write_manifest(folder: Path, runs: Iterable[SweepRun]) -> None:
     """Note the runs of a sweep; those of an earlier call stay, so that a sweep file may grow.
 
     Raises:
@@ -38,13 +53,10 @@ def write_manifest(folder: Path, runs: list[SweepRun]) -> None:
         raise SeglabError(f"{folder} is the directory of a run, not of a sweep: choose another --dir")
     known = read_manifest(folder) if (folder / MANIFEST).is_file() else {}
     known |= {run.name: run.parameters for run in runs}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{MANIFEST}.partial"
-        partial.write_text(json.dumps(known, indent=2) + "\n")
-        partial.replace(folder / MANIFEST)
-    except OSError as error:
-        raise SeglabError(f"cannot write {folder / MANIFEST} ({error.strerror}): choose another --dir") from error
+    writable(folder, "choose another --dir")
+    partial = folder / f".{MANIFEST}.partial"
+    partial.write_text(json.dumps(known, indent=2) + "\n")
+    partial.replace(folder / MANIFEST)
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
@@ -56,14 +68,84 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / MANIFEST
     if not path.is_file():
         raise SeglabError(f"{folder} is not the folder of a sweep: it has no {MANIFEST}")
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise SeglabError(f"{path} is damaged ({error}): remove it, and `seglab sweep` writes it again") from error
+
+
+def read_states(folder: Path) -> dict[str, State]:
+    """Run name -> state, of all runs that a sweep's folder knows: by state, then in the order of the sweep file.
+
+    Raises:
+        SeglabError: the folder is not that of a sweep.
+    """
+    states = {name: state_of(folder / name) for name in read_manifest(folder)}
+    return dict(sorted(states.items(), key=lambda item: _rank(item[1])))
 
 
 def state_of(run: Path) -> State:
-    """The state of a run by its folder alone; a killed run still says that it is running."""
-    path = run / SUMMARY
-    if not path.is_file():
-        return State("waiting")
-    summary = json.loads(path.read_text())
+    """The state of a run by its folder alone, whoever started it."""
+    summary = json.loads((run / SUMMARY).read_text()) if (run / SUMMARY).is_file() else {}
+    process = holder(run)
+    status, error = _status(run, summary, process)
     score = summary.get("last", {}).get("val/mIoU")
-    return State(summary["status"], summary["step"], summary["steps"], score, summary.get("error", ""))
+    return State(status, summary.get("step", 0), summary.get("steps", 0), score, error)
+
+
+def as_json(states: dict[str, State], folder: Path) -> str:
+    """A list of states with their parameters and run directories."""
+    parameters = read_manifest(folder)
+    rows = [
+        {"run": name, "run_dir": str(folder / name), **asdict(state), "parameters": parameters[name]}
+        for name, state in states.items()
+    ]
+    return json.dumps(rows, indent=2)
+
+
+def _status(run: Path, summary: dict[str, Any], process: Holder | None) -> tuple[str, str]:
+    """Status and error of a run."""
+    status = summary.get("status", "waiting")
+    if status == "finished":
+        return "finished", ""
+    if process and process.alive:
+        return "running", ""
+    if error := _last_words(run, process):
+        return "failed", error
+    last = _last_line(run)
+    if last.startswith(STARTED) and _age(run, LOG) < STARTING:
+        return "running", ""
+    if status not in ("running", "waiting"):
+        return status, summary.get("error", "")
+    if process is None and not last:
+        return "waiting", ""
+    age = timedelta(seconds=int(min(_age(run, name) for name in (LOG, METRICS, SUMMARY, LAST))))
+    if process is None or (process.alive is False and process.here):
+        return "killed", f"last sign of life {age} ago"
+    return "running or killed", f"process {process.process} on {process.host}; last sign of life {age} ago"
+
+
+def _last_words(run: Path, process: Holder | None) -> str:
+    """The error that ended the latest process, if it said one after the summary was written."""
+    line = _last_line(run)
+    return line.removeprefix(ERROR) if line.startswith(ERROR) and _age(run, LOG) <= _age(run, SUMMARY) else ""
+
+
+def _last_line(run: Path) -> str:
+    path = run / LOG
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+def _age(run: Path, name: str) -> float:
+    """Seconds since a file of a run was written; infinity if there is none."""
+    path = run / name
+    return time.time() - path.stat().st_mtime if path.is_file() else float("inf")
+
+
+def _rank(state: State) -> int:
+    return ORDER.index(state.status) if state.status in ORDER else len(ORDER)

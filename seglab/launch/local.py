@@ -1,89 +1,169 @@
 """Runs of a sweep on this machine, several at a time."""
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-
-from seglab.launch.directory import State, state_of, write_manifest
+from seglab.launch.directory import STARTED, State, state_of, write_manifest
+from seglab.launch.screen import Screen
 from seglab.launch.sweep import SweepRun, launcher_command
 from seglab.runs.directory import LOG
-from seglab.types import SeglabError
+from seglab.runs.lock import hold, release
 
 PATIENCE = 60.0  # seconds that a run gets to end by itself after an interruption
 
 
-def run_local(folder: Path, runs: Sequence[SweepRun], jobs: int, gpus: Sequence[str] = ()) -> dict[str, State]:
-    """Run what is not finished, ``jobs`` at a time; each ends with the state that its folder tells.
+@dataclass(frozen=True)
+class Need:
+    """What a run takes.
+
+    Attributes:
+        processes: that it starts, one per device.
+        gpus: that it uses; 0 on CPUs.
+    """
+
+    processes: int = 1
+    gpus: int = 0
+
+
+@dataclass
+class Pool:
+    """Processes at a time, and the devices that they share.
+
+    Args:
+        jobs: processes at a time. Each gets its share of the CPU cores.
+        gpus: device numbers; a run sees as many as it needs. With more jobs than GPUs, several runs share one.
+        need: what a run takes.
+    """
+
+    jobs: int
+    gpus: Sequence[str]
+    need: Callable[[SweepRun], Need]
+
+    def __post_init__(self) -> None:
+        self.free = list(self.gpus) * max(1, -(-self.jobs // max(1, len(self.gpus))))
+
+    def take(self, gpus: int) -> list[str] | None:
+        """Different GPUs, those with most room first; None while there are too few."""
+        room = Counter(self.free)
+        taken = [gpu for gpu, _ in room.most_common(gpus)]
+        if len(taken) < gpus:
+            return None
+        for gpu in taken:
+            self.free.remove(gpu)
+        return taken
+
+
+@dataclass
+class _Job:
+    run: SweepRun
+    process: subprocess.Popen
+    gpus: list[str]
+
+
+def run_local(
+    folder: Path,
+    runs: Iterator[SweepRun],
+    known: Sequence[SweepRun],
+    total: int,
+    pool: Pool,
+    ended: Callable[[SweepRun, State], None] = lambda run, state: None,
+) -> dict[str, State]:
+    """Run what is not finished, as many at a time as the pool has room for; each ends with what its folder tells.
 
     Args:
         folder: of the sweep.
-        runs: all runs; finished ones are skipped, the others go on from their last checkpoint.
-        jobs: processes at a time. Each gets its share of the CPU cores.
-        gpus: device numbers; every process sees one of them.
+        runs: what to run; one is taken when there is room for it. Finished ones are skipped, the others go on from
+            their last checkpoint.
+        known: runs that are certain beforehand; they wait in the table.
+        total: number of runs.
+        pool: where they run.
+        ended: told of each run that ended or was found finished.
+
+    Returns:
+        Run name -> state, also after an interruption.
 
     Raises:
         SeglabError: another process works on this sweep, or the folder cannot be written.
     """
-    write_manifest(folder, list(runs))
-    with _locked(folder):
-        states = {run.name: state_of(folder / run.name) for run in runs}
-        queue = deque(run for run in runs if states[run.name].status != "finished")
-        free = deque(gpus[slot % len(gpus)] if gpus else "" for slot in range(jobs))
-        threads = max(1, (os.cpu_count() or 1) // jobs)
-        running: dict[str, tuple[subprocess.Popen, str]] = {}
-        console = Console()
-        with _screen(console) as screen:
+    write_manifest(folder, known)
+    hold(folder)
+    states = {run.name: state_of(folder / run.name) for run in known}
+    jobs: dict[str, _Job] = {}
+    try:
+        with _signals(), Screen(str(folder), total) as screen:
             try:
-                while queue or running:
-                    while queue and free:
-                        run, gpu = queue.popleft(), free.popleft()
-                        running[run.name] = _start(run, folder / run.name, gpu, threads), gpu
-                        screen.show(states | _now(folder, running), run.name)
-                    time.sleep(0.2)
-                    for name, (process, gpu) in list(running.items()):
-                        if process.poll() is not None:
-                            del running[name]
-                            free.append(gpu)
-                            states[name] = _ended(folder / name, process.returncode)
-                            screen.show(states | _now(folder, running), name)
-                    screen.refresh(states | _now(folder, running))
+                _work(folder, runs, pool, ended, states, jobs, screen)
             except KeyboardInterrupt:
-                _stop([process for process, _ in running.values()])
-                states |= {name: state_of(folder / name) for name in running}
+                _stop([job.process for job in jobs.values()])
+                states |= {name: state_of(folder / name) for name in jobs}
+            except BaseException:
+                _stop([job.process for job in jobs.values()])
+                raise
+    finally:
+        release()
     return states
 
 
-def table(states: dict[str, State]) -> Table:
-    """A row per run."""
-    counts: dict[str, int] = {}
-    for state in states.values():
-        counts[state.status] = counts.get(state.status, 0) + 1
-    title = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    shown = Table("run", "state", "step", "val/mIoU", "", title=title)
-    colours = {"finished": "green", "failed": "red", "killed": "red", "running": "yellow"}
-    for name, state in states.items():
-        step = f"{state.step}/{state.steps}" if state.steps else ""
-        score = "" if state.score is None else f"{100 * state.score:.2f}"
-        shown.add_row(name, state.status, step, score, state.error[:80], style=colours.get(state.status, "dim"))
-    return shown
+def _work(
+    folder: Path,
+    runs: Iterator[SweepRun],
+    pool: Pool,
+    ended: Callable[[SweepRun, State], None],
+    states: dict[str, State],
+    jobs: dict[str, _Job],
+    screen: Screen,
+) -> None:
+    """Start, watch and reap until nothing is left; ``states`` and ``jobs`` are kept up to date."""
+    run = next(runs, None)
+    while run or jobs:
+        while run and len(jobs) < pool.jobs:
+            if run.name not in states:
+                write_manifest(folder, [run])
+                states[run.name] = state_of(folder / run.name)
+            if states[run.name].status == "finished":
+                ended(run, states[run.name])
+            else:
+                need = pool.need(run)
+                gpus = pool.take(need.gpus)
+                if gpus is None:
+                    break
+                threads = _cores() // pool.jobs // need.processes
+                jobs[run.name] = _Job(run, _start(run, folder / run.name, gpus, max(1, threads)), gpus)
+                states[run.name] = replace(states[run.name], status="running", error="")
+                screen.changed(states, run.name)
+            run = next(runs, None)
+        time.sleep(0.2 if jobs else 0.0)
+        for name, job in list(jobs.items()):
+            if job.process.poll() is not None:
+                del jobs[name]
+                pool.free += job.gpus
+                states[name] = _ended(folder / name, job.process)
+                screen.changed(states, name)
+                ended(job.run, states[name])
+        if screen.due():
+            for name in jobs:
+                now = state_of(folder / name)
+                states[name] = State("running", now.step, now.steps, now.score)
+            screen.refresh(states)
 
 
-def _start(run: SweepRun, folder: Path, gpu: str, threads: int) -> subprocess.Popen:
+def _start(run: SweepRun, folder: Path, gpus: Sequence[str], threads: int) -> subprocess.Popen:
     folder.mkdir(parents=True, exist_ok=True)
     env = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-    if gpu:
-        env["CUDA_VISIBLE_DEVICES"] = gpu
+    if gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     with (folder / LOG).open("ab") as log:
+        log.write(f"{STARTED}{datetime.now():%Y-%m-%d %H:%M:%S}\n".encode())
+        log.flush()
         # a session of its own: Ctrl-C reaches the sweep alone, which then ends its runs one by one
         return subprocess.Popen(
             launcher_command(run, folder), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env,
@@ -91,68 +171,54 @@ def _start(run: SweepRun, folder: Path, gpu: str, threads: int) -> subprocess.Po
         )  # fmt: skip
 
 
-def _now(folder: Path, running: dict[str, tuple[subprocess.Popen, str]]) -> dict[str, State]:
-    states = {name: state_of(folder / name) for name in running}
-    return {name: State("running", state.step, state.steps, state.score) for name, state in states.items()}
-
-
-def _ended(folder: Path, code: int) -> State:
+def _ended(folder: Path, process: subprocess.Popen) -> State:
+    """The state of a run whose process is gone; what it told itself counts, then how it ended."""
+    code = process.returncode
+    if code < 0:  # ranks and loaders that a killed process left behind would hold its GPUs
+        _kill_group(process)
     state = state_of(folder)
-    if code == 0:
-        return state
-    log = (folder / LOG).read_text(errors="replace").strip().splitlines()
-    status = "killed" if code < 0 else "failed"
-    reason = signal.Signals(-code).name if code < 0 else (log[-1] if log else f"exit code {code}")
-    return State(status, state.step, state.steps, state.score, reason.removeprefix("seglab: error: "))
+    if code < 0:
+        return replace(state, status="killed", error=f"by {signal.Signals(-code).name}")
+    if code and state.status != "interrupted":
+        lines = (folder / LOG).read_text(errors="replace").strip().splitlines()
+        return replace(state, status="failed", error=state.error if state.status == "failed" else lines[-1])
+    return state
 
 
 def _stop(processes: Sequence[subprocess.Popen]) -> None:
+    """Interrupt, wait, then kill; another interruption ends the waiting."""
     for process in processes:
         process.send_signal(signal.SIGINT)
     limit = time.monotonic() + PATIENCE
-    for process in processes:
-        with contextlib.suppress(subprocess.TimeoutExpired):
+    with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+        for process in processes:
             process.wait(max(0.0, limit - time.monotonic()))
+    for process in processes:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill_group(process)
+            process.wait()
+
+
+def _kill_group(process: subprocess.Popen) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SeglabError(f"another process works on the sweep {folder}: wait for it or stop it") from error
+def _signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal interrupt as Ctrl-C does, so that no run is left behind."""
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
         yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-class _Screen:
-    """A live table on a terminal, a line per change elsewhere."""
-
-    def __init__(self, console: Console, live: Live | None) -> None:
-        self.console, self.live = console, live
-        self._drawn = 0.0
-
-    def show(self, states: dict[str, State], name: str) -> None:
-        if self.live:
-            self.live.update(table(states))
-            return
-        state = states[name]
-        score = "" if state.score is None else f", val/mIoU {100 * state.score:.2f}"
-        done = sum(other.status == "finished" for other in states.values())
-        print(f"seglab: {name}: {state.status}{score} {state.error}({done} of {len(states)} finished)", flush=True)
-
-    def refresh(self, states: dict[str, State]) -> None:
-        if self.live and time.monotonic() - self._drawn > 1.0:
-            self._drawn = time.monotonic()
-            self.live.update(table(states))
-
-
-@contextlib.contextmanager
-def _screen(console: Console) -> Iterator[_Screen]:
-    if not console.is_terminal:
-        yield _Screen(console, None)
-        return
-    with Live(console=console, refresh_per_second=2) as live:
-        yield _Screen(console, live)
+def _cores() -> int:
+    """That this process may use; fewer than the machine has in a container or a job."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,11 +3,10 @@
 import hashlib
 import itertools
 import json
-import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,20 @@ from typing import Any
 import numpy as np
 import yaml
 
+from seglab.launch.draws import draw
 from seglab.types import SeglabError
 
 COMMAND = ("${env}", "seglab", "fit", "${args}")
-KEYS = {"program", "command", "method", "parameters", "run_cap", "name", "description", "metric", "project", "entity"}
+MACROS = ("${env}", "${interpreter}", "${program}", "${args}")
+VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
+KEYS = {
+    *("program", "command", "method", "parameters", "run_cap", "metric", "early_terminate"),
+    *("name", "description", "project", "entity"),
+}
+NUMBERS = ("min", "max", "q", "mu", "sigma")
+SETTINGS = {"value", "values", "probabilities", "distribution", *NUMBERS}  # of a parameter
+METHODS = ("grid", "random", "bayes")
+PREVIEW = 5  # draws that stand for the runs of a sweep without a list
 Parameters = dict[str, Any]
 
 
@@ -49,74 +58,140 @@ def read_sweep(path: Path, seed: int = 0) -> list[SweepRun]:
     their distributions, reproducibly by ``seed``. Names and meanings are those of Weights & Biases.
 
     Raises:
-        SeglabError: no sweep file, an unknown key or distribution, ``bayes`` (which needs a server to learn from), or
+        SeglabError: no sweep file, an unknown key or distribution, ``bayes`` (whose runs are not known beforehand), or
             a command that does not start seglab.
     """
-    sweep = _read(path)
-    if unknown := sorted(set(sweep) - KEYS):
-        raise SeglabError(f"{path}: unknown key {', '.join(unknown)}; a sweep has {', '.join(sorted(KEYS))}")
-    parameters = sweep.get("parameters")
-    if not isinstance(parameters, dict) or not parameters:
-        raise SeglabError(f"{path} has no parameters: name flags and their values, such as `seed_everything`")
-    for name, spec in parameters.items():
-        if not isinstance(spec, dict):
-            raise SeglabError(
-                f"{path}: parameter {name} is {spec!r}: write `value: {spec}` or `values: [...]` below it"
-            )
-        if "parameters" in spec:
-            raise SeglabError(f"{path}: parameter {name} is nested: write `{name}.KEY` as one name instead")
-    method = sweep.get("method")
-    if method == "grid":
-        drawn = _grid(path, parameters)
-    elif method == "random":
-        drawn = _random(path, parameters, sweep.get("run_cap"), seed)
-    elif method == "bayes":
-        raise SeglabError(f"{path}: method bayes learns from finished runs on a W&B server: use --launcher wandb")
-    else:
-        raise SeglabError(f"{path}: method {method!r}: give grid, random or bayes")
-    varied = [name for name in parameters if len({json.dumps(run[name]) for run in drawn}) > 1]
-    command = _command(path, sweep.get("command", list(COMMAND)))
-    runs = {run.name: run for run in (_run(values, varied, command) for values in drawn)}
-    return list(runs.values())
+    sweep = read_file(path)
+    if sweep["method"] == "bayes":
+        raise SeglabError(
+            f"{path}: method bayes chooses each run by the scores of earlier ones, so no list of runs can be printed "
+            "or submitted: use --launcher local or wandb"
+        )
+    if "early_terminate" in sweep:
+        raise SeglabError(f"{path}: early_terminate needs W&B's server: use --launcher wandb or leave it out")
+    if sweep["method"] == "random" and sweep.get("run_cap") is None:
+        raise SeglabError(f"{path}: method random draws without end: give run_cap, the number of runs")
+    return expand(path, sweep, seed)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def preview(path: Path, seed: int = 0) -> list[SweepRun]:
+    """Runs as the sweep would have them: all of a grid, draws where they are endless or chosen one by one.
+
+    Raises:
+        SeglabError: as ``read_sweep``.
+    """
+    sweep = read_file(path)
+    if sweep["method"] == "grid":
+        return expand(path, sweep, seed)
+    cap = min(sweep.get("run_cap") or PREVIEW, PREVIEW)
+    return expand(path, sweep | {"method": "random", "run_cap": cap}, seed)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """A sweep file whose keys, method and command are right.
+
+    Raises:
+        SeglabError: they are not.
+    """
     try:
-        sweep = yaml.safe_load(path.read_text())
+        sweep = yaml.load(path.read_text(), _Loader)
     except OSError as error:
         raise SeglabError(f"{path} cannot be read ({error.strerror}): give a sweep file") from error
     except yaml.YAMLError as error:
         raise SeglabError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(sweep, dict):
         raise SeglabError(f"{path} is no sweep file: it has no keys")
+    if unknown := sorted(set(sweep) - KEYS):
+        raise SeglabError(f"{path}: unknown key {', '.join(unknown)}; a sweep has {', '.join(sorted(KEYS))}")
+    parameters = sweep.get("parameters")
+    if not isinstance(parameters, dict) or not parameters:
+        raise SeglabError(f"{path} has no parameters: name flags and their values, such as `seed_everything`")
+    for name, spec in parameters.items():
+        _check_parameter(path, name, spec)
+    if sweep.get("method") not in METHODS:
+        raise SeglabError(f"{path}: method {sweep.get('method')!r}: give grid, random or bayes")
+    cap = sweep.get("run_cap")
+    if cap is not None and (not isinstance(cap, int) or isinstance(cap, bool) or cap < 1):
+        raise SeglabError(f"{path}: run_cap {cap!r}: give the number of runs, 1 or more")
+    _command(path, sweep.get("command", list(COMMAND)))
     return sweep
 
 
-def _command(path: Path, command: Any) -> list[str]:
-    known = {"${env}", "${interpreter}", "${program}", "${args}"}
-    if not isinstance(command, list) or "seglab" not in command or "${args}" not in command:
-        raise SeglabError(f"{path}: command must be a list with seglab and ${{args}}, as in {list(COMMAND)}")
-    command = [str(part) for part in command]
-    if macros := [part for part in command if part.startswith("${") and part not in known and not _variable(part)]:
-        raise SeglabError(f"{path}: command has {', '.join(macros)}; known are {', '.join(sorted(known))}")
-    return command
+def expand(path: Path, sweep: Mapping[str, Any], seed: int) -> list[SweepRun]:
+    """The runs of a grid, or as many draws as ``run_cap`` says."""
+    parameters, cap = sweep["parameters"], sweep.get("run_cap")
+    if sweep["method"] == "grid":
+        drawn = _grid(path, parameters)[:cap]
+    else:
+        rng = np.random.default_rng(seed)
+        drawn = [{name: _draw(path, name, spec, rng) for name, spec in parameters.items()} for _ in range(cap or 0)]
+    varied = [name for name in parameters if len({json.dumps(run[name]) for run in drawn}) > 1]
+    runs = {run.name: run for run in (run_of(path, sweep, values, varied) for values in drawn)}
+    return list(runs.values())
 
 
-def _variable(part: str) -> str:
-    match = re.fullmatch(r"\$\{envvar:(\w+)\}", part)
-    return match[1] if match else ""
+def run_of(path: Path, sweep: Mapping[str, Any], values: Parameters, varied: Iterable[str]) -> SweepRun:
+    """The run of these values.
 
-
-def _run(values: Parameters, varied: list[str], command: list[str]) -> SweepRun:
-    flags = [f"--{name}={value}" for name, value in values.items()]
-    words: list[str] = []
-    for part in command:
-        if part == "${args}":
-            words += flags
-        elif part not in ("${env}", "${interpreter}", "${program}"):
-            words.append(os.environ.get(_variable(part), "") if _variable(part) else part)
+    Args:
+        path: of the sweep file.
+        sweep: its content.
+        values: parameter -> value.
+        varied: parameters that the run's name shows.
+    """
+    command = _command(path, sweep.get("command", list(COMMAND)))
+    flags = [f"--{name}={values[name]}" for name in sorted(values)]  # W&B's order: `network` before `network.encoder`
+    words = [word for part in command for word in (flags if part == "${args}" else [part]) if word not in MACROS]
     digest = hashlib.sha256(json.dumps([values, command], sort_keys=True).encode()).hexdigest()[:6]
     return SweepRun("-".join([*(_short(name, values[name]) for name in varied), digest]), values, tuple(words))
+
+
+def launcher_command(run: SweepRun, folder: Path) -> list[str]:
+    """The command of a run with its folder: it starts there, or goes on from its last checkpoint."""
+    before = list(run.command[: run.command.index("seglab")])
+    if before[-1:] == ["-m"]:  # `python -m seglab`, or `torchrun -m seglab`
+        before.pop()
+        if before and not re.fullmatch(r"python[\d.]*", Path(before[-1]).name):
+            return [*before, "-m", "seglab", *run.arguments, *_place(folder)]
+        before = before[:-1]
+    return [*before, sys.executable, "-m", "seglab", *run.arguments, *_place(folder)]
+
+
+def _place(folder: Path) -> list[str]:
+    return [f"--run_dir={folder}", "--ckpt_path=last"]
+
+
+def _check_parameter(path: Path, name: str, spec: Any) -> None:
+    if not isinstance(spec, dict):
+        raise SeglabError(f"{path}: parameter {name} is {spec!r}: write `value: {spec}` or `values: [...]` below it")
+    if "parameters" in spec:
+        raise SeglabError(f"{path}: parameter {name} is nested: write `{name}.KEY` as one name instead")
+    if unknown := sorted(set(spec) - SETTINGS):
+        raise SeglabError(
+            f"{path}: parameter {name} has {', '.join(map(str, unknown))}; known are {', '.join(sorted(SETTINGS))}"
+        )
+    if texts := [key for key in NUMBERS if key in spec and not isinstance(spec[key], int | float)]:
+        raise SeglabError(
+            f"{path}: parameter {name}: {texts[0]} is the text {spec[texts[0]]!r}; YAML reads 1e-5 as text and 1.0e-5 "
+            "as a number"
+        )
+    if "values" in spec and not (isinstance(spec["values"], list) and spec["values"]):
+        raise SeglabError(f"{path}: parameter {name}: `values` is a list with one value or more")
+
+
+def _command(path: Path, command: Any) -> list[str]:
+    """The command with environment variables in place."""
+    if not isinstance(command, list) or "seglab" not in command or "${args}" not in command:
+        raise SeglabError(f"{path}: command must be a list with seglab and ${{args}}, as in {list(COMMAND)}")
+    if command[command.index("seglab") + 1 :][:1] != ["fit"]:
+        raise SeglabError(f"{path}: command must have `fit` after `seglab`, as in {list(COMMAND)}")
+    for part in command:
+        if missing := [name for name in VARIABLE.findall(str(part)) if name not in os.environ]:
+            raise SeglabError(f"{path}: command needs the environment variable {', '.join(missing)}, which is not set")
+    command = [VARIABLE.sub(lambda match: os.environ[match[1]], str(part)) for part in command]
+    if macros := [part for part in command if part.startswith("${") and part not in MACROS]:
+        raise SeglabError(f"{path}: command has {', '.join(macros)}; known are {', '.join(MACROS)}")
+    return command
 
 
 def _short(name: str, value: Any) -> str:
@@ -125,7 +200,8 @@ def _short(name: str, value: Any) -> str:
         return f"s{value}"
     if name.startswith("config"):
         return Path(str(value)).stem
-    return re.sub(r"[^\w.]+", "_", f"{name.rpartition('.')[2]}_{value}").strip("_")
+    short = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return re.sub(r"[^\w.]+", "_", f"{name.rpartition('.')[2]}_{short}").strip("_")[:40]
 
 
 def _grid(path: Path, parameters: Mapping[str, Mapping[str, Any]]) -> list[Parameters]:
@@ -133,54 +209,25 @@ def _grid(path: Path, parameters: Mapping[str, Mapping[str, Any]]) -> list[Param
     for name, spec in parameters.items():
         if "value" in spec:
             choices.append([spec["value"]])
-        elif isinstance(spec.get("values"), list) and spec["values"]:
+        elif "values" in spec:
             choices.append(spec["values"])
         else:
             raise SeglabError(f"{path}: parameter {name} of a grid needs `value` or a list `values`, not {dict(spec)}")
     return [dict(zip(parameters, values, strict=True)) for values in itertools.product(*choices)]
 
 
-def _random(path: Path, parameters: Mapping[str, Mapping[str, Any]], cap: Any, seed: int) -> list[Parameters]:
-    if not isinstance(cap, int) or cap < 1:
-        raise SeglabError(f"{path}: method random draws without end: give run_cap, the number of runs")
-    rng = np.random.default_rng(seed)
-    return [{name: _draw(path, name, spec, rng) for name, spec in parameters.items()} for _ in range(cap)]
-
-
 def _draw(path: Path, name: str, spec: Mapping[str, Any], rng: np.random.Generator) -> Any:
     try:
-        if "value" in spec:
-            return spec["value"]
-        if "values" in spec:
-            return spec["values"][int(rng.choice(len(spec["values"]), p=spec.get("probabilities")))]
-        whole = isinstance(spec.get("min"), int) and isinstance(spec.get("max"), int)
-        kind = spec.get("distribution", "normal" if "mu" in spec else "int_uniform" if whole else "uniform")
-        value = _number(kind.removeprefix("q_"), spec, rng)
-        step = spec.get("q", 1) if kind.startswith("q_") else None
-        return round(value / step) * step if step else value
+        return draw(spec, rng)
     except (KeyError, ValueError, TypeError) as error:
         raise SeglabError(f"{path}: parameter {name}: cannot draw from {dict(spec)} ({error!r})") from error
 
 
-def _number(kind: str, spec: Mapping[str, Any], rng: np.random.Generator) -> float | int:
-    """One draw; the names of distributions and of their settings are those of Weights & Biases."""
-    if kind == "int_uniform":
-        return int(rng.integers(spec["min"], spec["max"], endpoint=True))
-    if kind == "uniform":
-        return float(rng.uniform(spec["min"], spec["max"]))
-    if kind == "log_uniform":
-        return math.exp(rng.uniform(spec["min"], spec["max"]))
-    if kind == "log_uniform_values":
-        return math.exp(rng.uniform(math.log(spec["min"]), math.log(spec["max"])))
-    if kind == "normal":
-        return float(rng.normal(spec.get("mu", 0.0), spec.get("sigma", 1.0)))
-    if kind == "log_normal":
-        return math.exp(rng.normal(spec.get("mu", 0.0), spec.get("sigma", 1.0)))
-    raise ValueError(f"unknown distribution {kind}")
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would keep the last."""
 
-
-def launcher_command(run: SweepRun, folder: Path) -> list[str]:
-    """The command of a run with its folder: it starts there, or goes on from its last checkpoint."""
-    before = run.command[: run.command.index("seglab")]
-    place = [f"--run_dir={folder}", "--ckpt_path=last"]
-    return [*before, sys.executable, "-m", "seglab", *run.arguments, *place]
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
+            raise yaml.YAMLError(f"{', '.join(twice)} stands twice ({node.start_mark})")
+        return super().construct_mapping(node, deep)

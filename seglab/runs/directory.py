@@ -1,5 +1,6 @@
 """Where a run lives and how it is found again: ``runs/<benchmark>/<method>/s<seed>-<time>/``."""
 
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ SUMMARY = "summary.json"
 LOG = "log.txt"  # where a launcher started the run
 MANIFEST = "sweep.json"  # in the folder of a sweep: run name -> parameters
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
+ROOM = 4 << 20  # bytes that a folder must take before a run begins there: less than any checkpoint
 
 # Keys that say where and how a run is executed, not what it computes: they may differ when it is resumed.
 PLACE = (
@@ -35,14 +37,28 @@ def create(folder: Path) -> Path:
         raise SeglabError(
             f"{folder} already holds a run: continue it with `seglab fit {folder}` or choose another --run_dir"
         )
+    writable(folder, "choose another --runs")
+    return folder
+
+
+def writable(folder: Path, remedy: str) -> None:
+    """Create a folder and see that a file fits into it: a full disk still takes an empty one.
+
+    Raises:
+        SeglabError: it cannot be written; ends with the remedy.
+    """
+    probe = folder / f".writable-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        try:
+            with probe.open("wb") as file:
+                file.write(bytes(ROOM))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
-        raise SeglabError(f"cannot write run directory {folder} ({error.strerror}): choose another --runs") from error
-    return folder
+        raise SeglabError(f"cannot write to {folder} ({error.strerror}): {remedy}") from error
 
 
 def new_id(parent: Path, seed: int) -> str:

@@ -14,6 +14,11 @@ import yaml
 from probes import EXPERIMENTS, run_seglab
 
 from seglab.cli import main
+from seglab.commands.sweep import Check
+from seglab.launch.local import Need, Pool
+from seglab.launch.sweep import SweepRun
+from seglab.runs.lock import hold, holder
+from seglab.types import SeglabError
 
 TINY = {
     "network": str(EXPERIMENTS / "network/tiny.yaml"),
@@ -86,20 +91,75 @@ def test_the_folder_of_a_run_is_no_sweep(tmp_path: Path, camvid: Path, capsys: p
     assert main(["sweep", "status", str(tmp_path)]) == 1
 
 
-def test_an_interrupted_sweep_ends_its_runs(camvid: Path, tmp_path: Path) -> None:
+def test_one_run_is_killed_and_the_sweep_interrupted(camvid: Path, tmp_path: Path) -> None:
     file = write(tmp_path / "long.yaml", camvid, **{"trainer.max_steps": {"value": 2000}})
     command = [sys.executable, "-m", "seglab", "sweep", str(file), "--dir", str(tmp_path / "sweep"), "--jobs", "2"]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=env, cwd=EXPERIMENTS.parent, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=env, cwd=EXPERIMENTS.parent, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "sweep").glob("*/checkpoints/last.ckpt"))) < 2:
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    killed, interrupted = sorted((tmp_path / "sweep").glob("*-*"))
+    with pytest.raises(SeglabError, match="in use by process"):
+        hold(killed)
+    alive = holder(killed)
+    assert alive
+    os.kill(alive.process, signal.SIGKILL)
+    assert process.stdout
+    assert any(f"{killed.name}: killed" in line and "by SIGKILL" in line for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
     assert process.wait(90) == 1
-    for run in (tmp_path / "sweep").glob("*/summary.json"):
-        assert json.loads(run.read_text())["status"] == "interrupted"
-        assert torch.load(run.parent / "checkpoints/last.ckpt", weights_only=True)["global_step"] > 0
-    status = run_seglab("sweep", "status", str(tmp_path / "sweep"))
-    assert "2 interrupted" in status.stdout
+    assert json.loads((interrupted / "summary.json").read_text())["status"] == "interrupted"
+    for run in (killed, interrupted):
+        assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] > 0
+    status = json.loads(run_seglab("sweep", "status", str(tmp_path / "sweep"), "--format", "json").stdout)
+    assert [(row["run_dir"], row["status"]) for row in status] == [
+        (str(interrupted), "interrupted"),
+        (str(killed), "killed"),
+    ]
+
+
+def test_runs_get_as_many_gpus_as_they_ask_for() -> None:
+    pool = Pool(4, ["0", "1"], lambda run: Need())  # two runs on each
+    assert pool.take(2) == ["0", "1"]
+    assert pool.take(1) == ["0"]
+    assert pool.take(2) is None
+    assert pool.take(1) == ["1"]
+    assert pool.take(1) is None
+    assert pool.take(0) == []
+    pool.free += ["0", "1"]
+    assert pool.take(2) is not None
+    assert Pool(1, ["0", "1", "2"], lambda run: Need()).take(2) == ["0", "1"], "one run at a time may use several"
+
+
+def test_what_a_run_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = Check(Path("f.yaml"), ["4", "7"])
+    assert check._need("auto", "auto") == Need(1, 1)
+    assert check._need("gpu", 2) == check._need("auto", "-1") == check._need("cuda", [0, 1]) == Need(2, 2)
+    assert check._need("cpu", "2") == Need(2, 0)
+    assert Check(Path("f.yaml"))._need("auto", 2) == Need(2, 0), "without GPUs, two processes"
+    with pytest.raises(SeglabError, match="there are 2 GPUs"):
+        check._need("auto", 3)
+    with pytest.raises(SeglabError, match="give their number, 1"):
+        check._need("auto", "7,")
+
+
+def test_a_grid_costs_as_many_checks_as_its_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    monkeypatch.setattr("seglab.trainer_cli.check", lambda args: parsed.append(args) or ("cpu", 1))
+    check = Check(Path("f.yaml"))
+    for method in "abc":
+        for seed in range(5):
+            flags = {"config.method": method, "seed_everything": seed, "optimizer.lr": 0.1 * seed}
+            check(SweepRun("x", flags, ("seglab", "fit", *(f"--{name}={value}" for name, value in flags.items()))))
+    assert len(parsed) == 5 + 2
+
+
+@pytest.mark.parametrize("place", ["/dev/null/sweep", "/proc/sweep"])
+def test_a_folder_that_cannot_be_written_is_named_first(
+    place: str, camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(write(tmp_path / "two.yaml", camvid)), "--dir", place]) == 1
+    assert f"cannot write to {place}" in capsys.readouterr().err
