@@ -16,8 +16,9 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab predict RUN_DIR --images FOLDER --output FOLDER          label-id PNGs and overlays of any images
   seglab pseudo-label RUN_DIR --output FOLDER                     label a run's unlabeled images, for its next stage
 
-  seglab sweep FILE.yaml [--jobs N] [--dir FOLDER]                many runs; again: skips finished, resumes dead ones
-  seglab sweep status FOLDER                                      what became of them
+  seglab sweep FILE.yaml [--jobs N] [--dir FOLDER] [--dry-run]    many runs; again: skips finished, resumes dead ones
+       [--launcher local|wandb]                                   here, or by agents of Weights & Biases
+  seglab sweep status FOLDER [--format json]                      what became of them
 
   seglab dashboard [--runs FOLDER ...] [--project P]              W&B workspaces and a report of them, as a file;
        [--push FILE]                                              creates what the file defines

@@ -1,6 +1,7 @@
 """A sweep on disk: one folder, a manifest, and a run directory for each run."""
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -110,7 +111,7 @@ def _status(run: Path, summary: dict[str, Any], process: Holder | None) -> tuple
         return "finished", ""
     if process and process.alive:
         return "running", ""
-    if error := _last_words(run, process):
+    if error := _last_words(run):
         return "failed", error
     last = _last_line(run)
     if last.startswith(STARTED) and _age(run, LOG) < STARTING:
@@ -125,10 +126,11 @@ def _status(run: Path, summary: dict[str, Any], process: Holder | None) -> tuple
     return "running or killed", f"process {process.process} on {process.host}; last sign of life {age} ago"
 
 
-def _last_words(run: Path, process: Holder | None) -> str:
+def _last_words(run: Path) -> str:
     """The error that ended the latest process, if it said one after the summary was written."""
     line = _last_line(run)
-    return line.removeprefix(ERROR) if line.startswith(ERROR) and _age(run, LOG) <= _age(run, SUMMARY) else ""
+    said = line.startswith(ERROR) or re.match(r"[\w.]+(Error|Exception)\b", line)  # the last line of a traceback
+    return line.removeprefix(ERROR) if said and _age(run, LOG) <= _age(run, SUMMARY) else ""
 
 
 def _last_line(run: Path) -> str:

@@ -179,9 +179,8 @@ def _ended(folder: Path, process: subprocess.Popen) -> State:
     state = state_of(folder)
     if code < 0:
         return replace(state, status="killed", error=f"by {signal.Signals(-code).name}")
-    if code and state.status != "interrupted":
-        lines = (folder / LOG).read_text(errors="replace").strip().splitlines()
-        return replace(state, status="failed", error=state.error if state.status == "failed" else lines[-1])
+    if code and state.status not in ("interrupted", "failed"):
+        return replace(state, status="failed", error=f"exit code {code}; see {folder / LOG}")
     return state
 
 

@@ -45,6 +45,8 @@ def test_a_run_of_another_machine_is_dead_or_alive(tmp_path: Path) -> None:
 def test_a_run_that_failed_before_its_first_step_tells_why(tmp_path: Path) -> None:
     log(tmp_path, "note\nseglab: error: no such data\n")
     assert (state_of(tmp_path).status, state_of(tmp_path).error) == ("failed", "no such data")
+    log(tmp_path, "Traceback (most recent call last):\n  File\ntorch.OutOfMemoryError: CUDA\n")
+    assert state_of(tmp_path).error == "torch.OutOfMemoryError: CUDA"
     summary(tmp_path, "interrupted")
     os.utime(tmp_path / "summary.json", (time.time() - 9,) * 2)
     assert state_of(tmp_path).status == "failed", "its latest start failed"
