@@ -282,6 +282,14 @@ def test_a_phone_scrolls_in_one_direction(
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
 
 
+def test_bars_stand_on_a_laptop_and_lie_on_a_phone(open_page: Callable[..., Any], sweep: Path) -> None:
+    page = open_page(sweep)
+    direction = "document.getElementById('bar-figure').data[0].orientation"
+    assert page.evaluate(direction) == "v"
+    page.set_viewport_size(PHONE)
+    page.wait_for_function(f"{direction} === 'h'")
+
+
 def test_the_theme_follows_the_system_and_the_button(open_page: Callable[..., Any], sweep: Path) -> None:
     page = open_page(sweep, color_scheme="dark")
     ink = "document.getElementById('curve-figure').data.find(t => t.name === 'Supervised').line.color"

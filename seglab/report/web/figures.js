@@ -25,7 +25,9 @@ function drawNext() {
   else document.documentElement.dataset.drawn = "true";
 }
 
-const narrow = () => window.innerWidth <= 640;
+const small = matchMedia("(max-width: 640px)"); // as in page.css
+const narrow = () => small.matches;
+small.addEventListener("change", () => drawAll()); // a phone is turned: bars lie or stand
 const drawAll = () => soon(costFigure, curveFigure, barFigure, heatFigure, pseudoFigures, drawPictures, confusionFigure);
 const drawChosen = () => soon(curveFigure, barFigure, pseudoFigures, drawPictures);
 
