@@ -90,7 +90,7 @@ def page_data(runs: Sequence[Run], comparison: Comparison, images: Sequence[str]
         benchmarks.append({"name": name or "unknown benchmark", "methods": methods, **part, "pictures": pictures})
     where = benchmarks[0]["name"] if len(names) == 1 else f"{len(names)} benchmarks"
     counted = f"{sum(len(row.runs) for row in comparison.rows)} of {len(runs)} runs counted"
-    made = (where, f"{len(labels)} methods", counted, f"{datetime.now():%Y-%m-%d %H:%M}")
+    made = (where, f"{len(labels)} method{'s' * (len(labels) != 1)}", counted, f"{datetime.now():%Y-%m-%d %H:%M}")
     return {
         "made": " · ".join(made),
         "digits": digits,

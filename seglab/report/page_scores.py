@@ -39,7 +39,7 @@ def _columns(comparison: Comparison, rows: Sequence[Row], baseline: Row | None) 
             found.append({"key": f"{network} {checkpoint}", "kind": "score", "title": title, "hint": hint})
     for axis in _cost_axes(rows):
         hint = "mean over runs" if axis["key"] != "peak_memory_bytes" else "maximum over runs"
-        found.append({**axis, "kind": "cost", "low": axis["key"] != "images_per_second", "hint": hint})
+        found.append({**axis, "kind": "cost", "hint": hint})
     return found
 
 
@@ -80,12 +80,13 @@ def _caption(comparison: Comparison, baseline: Row | None) -> str:
     return f"{text} A heading sorts."
 
 
-def _cost_axes(rows: Sequence[Row]) -> list[dict[str, str]]:
+def _cost_axes(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """``low``: whether less of it is better."""
     unit = "/".join(sorted({run.cost.unit for row in rows for run in row.runs})) or "GPU"
-    axes = [
-        {"key": "device_hours", "title": f"{unit}-hours", "unit": f"{unit}-hours"},
-        {"key": "peak_memory_bytes", "title": "Memory, GiB", "unit": "GiB"},
-        {"key": "images_per_second", "title": "Images/s", "unit": "images/s"},
+    axes: list[dict[str, Any]] = [
+        {"key": "device_hours", "title": f"{unit}-hours", "unit": f"{unit}-hours", "low": True},
+        {"key": "peak_memory_bytes", "title": "Memory, GiB", "unit": "GiB", "low": True},
+        {"key": "images_per_second", "title": "Images/s", "unit": "images/s", "low": False},
     ]
     return [axis for axis in axes if any(_cost(row)[axis["key"]] is not None for row in rows)]
 

@@ -196,6 +196,23 @@ def test_every_figure_is_drawn(open_page: Callable[..., Any], sweep: Path) -> No
     assert page.evaluate("document.getElementById('heat-figure').data[0].y") == ["MeanTeacher", "CutMixSeg"]
 
 
+def test_the_front_joins_methods_that_none_beats(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    """Speed is better high, hours low: by speed A is beaten by C, by hours it is not."""
+    for name, level, hours, speed in (("A", 0.5, 1, 1.0), ("B", 0.6, 3, 2.0), ("C", 0.55, 2, 4.0), ("D", 0.4, 2, 5.0)):
+        write_run(
+            tmp_path / "runs" / name,
+            name,
+            level=level,
+            summary={"wall_seconds": 3600 * hours, "images_per_second": speed},
+        )
+    page = open_page(page_of(tmp_path / "runs"))
+    line = "document.getElementById('cost-figure').data[0].x"
+    assert page.evaluate(line) == [1, 2, 3]
+    page.select_option("#cost-axis", label="Images/s")
+    drawn(page)
+    assert page.evaluate(line) == [5, 4, 2]
+
+
 def test_a_chip_takes_its_method_out_of_curves_bars_and_pictures(open_page: Callable[..., Any], sweep: Path) -> None:
     page = open_page(sweep)
     names = (
@@ -263,6 +280,14 @@ def test_a_phone_scrolls_in_one_direction(
     page = open_page(request.getfixturevalue(name), viewport=PHONE, is_mobile=True, has_touch=True, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
+
+
+def test_bars_stand_on_a_laptop_and_lie_on_a_phone(open_page: Callable[..., Any], sweep: Path) -> None:
+    page = open_page(sweep)
+    direction = "document.getElementById('bar-figure').data[0].orientation"
+    assert page.evaluate(direction) == "v"
+    page.set_viewport_size(PHONE)
+    page.wait_for_function(f"{direction} === 'h'")
 
 
 def test_the_theme_follows_the_system_and_the_button(open_page: Callable[..., Any], sweep: Path) -> None:

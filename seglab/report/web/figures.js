@@ -25,7 +25,9 @@ function drawNext() {
   else document.documentElement.dataset.drawn = "true";
 }
 
-const narrow = () => window.innerWidth <= 640;
+const small = matchMedia("(max-width: 640px)"); // as in page.css
+const narrow = () => small.matches;
+small.addEventListener("change", () => drawAll()); // a phone is turned: bars lie or stand
 const drawAll = () => soon(costFigure, curveFigure, barFigure, heatFigure, pseudoFigures, drawPictures, confusionFigure);
 const drawChosen = () => soon(curveFigure, barFigure, pseudoFigures, drawPictures);
 
@@ -71,8 +73,9 @@ function costFigure() {
   const all = benchmark.methods.map((method) => ({ method, ...benchmark.cost.points[method.name] }))
     .filter((point) => point.score && point.score.mean !== null && axis && point[axis.key] !== null);
   const at = (point) => point[axis.key];
-  const front = all.filter((p) => !all.some((q) => q.score.mean >= p.score.mean && at(q) <= at(p) && (q.score.mean > p.score.mean || at(q) < at(p))))
-    .sort((p, q) => at(p) - at(q));
+  const price = (point) => (axis.low ? at(point) : -at(point));
+  const beats = (q, p) => q.score.mean >= p.score.mean && price(q) <= price(p) && (q.score.mean > p.score.mean || price(q) < price(p));
+  const front = all.filter((p) => !all.some((q) => beats(q, p))).sort((p, q) => price(p) - price(q));
   const line = front.length > 1 ? [{ x: front.map(at), y: percent(front.map((p) => p.score.mean)), mode: "lines", hoverinfo: "skip",
     line: { color: themed("soft"), width: 1.5, dash: "dot", shape: "hv" } }] : [];
   const crowded = all.length > 8; // then only the front is named; the marks are those of the table
