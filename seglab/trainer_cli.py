@@ -29,9 +29,12 @@ from seglab.networks import NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
 from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
+from seglab.runs.loggers import RunLogger
+from seglab.runs.panels import Panels, PanelSettings
 from seglab.runs.predictions import PredictionWriter
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
-from seglab.runs.wandb import WandbRun
+from seglab.runs.tensorboard import TensorBoardRun  # noqa: F401 - found by its short name
+from seglab.runs.wandb import WandbRun  # noqa: F401
 from seglab.types import SeglabError
 
 # Config sections that fill Method's arguments.
@@ -117,6 +120,7 @@ class SeglabCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all run directories.")
         parser.add_argument("--run_dir", type=str, default="", help="Folder of this run. Default: a new one in --runs.")
         parser.add_argument("--checkpoint_every", type=int, default=0, help="Steps between checkpoints; 0: run / 20.")
+        parser.add_argument("--panels", type=PanelSettings, default=PanelSettings())
         parser.add_argument("--network", type=NetworkFactory, required=True, sub_configs=True)
         parser.add_argument("--criterion", type=Criterion, default=lazy_instance(CrossEntropy), sub_configs=True)
         parser.add_argument("--optimizer", type=Callable[[Iterable], Optimizer], required=True, sub_configs=True)
@@ -245,14 +249,20 @@ class SeglabCLI(LightningCLI):
         self.record = RunRecord(folder, self.identity)
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
-        kwargs["callbacks"] += [self.record, Checkpoints(self.record, self._get(self.config, "checkpoint_every")), *bar]
+        kwargs["callbacks"] += [
+            self.record,
+            Panels(folder, self._get(self.config_init, "panels")),
+            Checkpoints(self.record, self._get(self.config, "checkpoint_every")),
+            *bar,
+        ]
         kwargs["logger"] = [MetricsLogger(folder), *_as_list(trainer.logger)]
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
         for logger in self.trainer.loggers:
-            if isinstance(logger, WandbRun):
-                logger.bind(self.record.folder, self.identity, yaml.safe_load(self.text))
+            if isinstance(logger, RunLogger):
+                identity = self.identity | {"split": self.datamodule.split}
+                logger.bind(self.record.folder, identity, yaml.safe_load(self.text))
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
         self.trainer.fit(model, datamodule=datamodule, **kwargs)

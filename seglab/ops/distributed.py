@@ -1,8 +1,12 @@
 """Batches of all ranks as one: what prototypes and queues are made of, so that every rank holds the same."""
 
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 @torch.no_grad()
@@ -26,6 +30,15 @@ def total(x: Tensor) -> Tensor:
     summed = x.detach().clone(memory_format=torch.contiguous_format)
     dist.all_reduce(summed)
     return summed
+
+
+def gather_objects(x: T) -> list[T]:
+    """Small Python objects of all ranks in rank order. Every rank must call it."""
+    if not _several():
+        return [x]
+    parts: list[T] = [x] * dist.get_world_size()
+    dist.all_gather_object(parts, x)
+    return parts
 
 
 def _several() -> bool:

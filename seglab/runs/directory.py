@@ -12,11 +12,13 @@ from seglab.types import SeglabError
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"
 SUMMARY = "summary.json"
+CONFUSION = "confusion.json"
+PANELS = "panels"
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
 
 # Keys that say where and how a run is executed, not what it computes: they may differ when it is resumed.
 PLACE = (
-    *("ckpt_path", "runs", "run_dir", "checkpoint_every"),
+    *("ckpt_path", "runs", "run_dir", "checkpoint_every", "panels"),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_time"),
     *("trainer.logger", "trainer.enable_progress_bar", "trainer.profiler"),
 )

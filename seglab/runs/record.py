@@ -10,7 +10,7 @@ import time
 from csv import DictReader
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric.loggers.csv_logs import _ExperimentWriter
@@ -21,7 +21,9 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from seglab.runs.directory import METRICS, SUMMARY
+from seglab.methods import Method
+from seglab.runs.directory import CONFUSION, METRICS, SUMMARY
+from seglab.runs.loggers import RunLogger
 
 MONITOR = "val/mIoU"  # higher is better; decides which checkpoint is the best one
 PACKAGES = ("torch", "lightning", "torchmetrics", "timm", "segmentation-models-pytorch", "albumentations", "numpy")
@@ -105,6 +107,8 @@ class RunRecord(Callback):
             if isinstance(logger, MetricsLogger):
                 logger.keep_before(trainer.global_step)
         self._write(trainer, module)
+        for logger in run_loggers(trainer):
+            logger.start(trainer.global_step, _environment(trainer, module))
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -127,18 +131,31 @@ class RunRecord(Callback):
             self.scores["best"] = self.scores["last"]
         self._write(trainer, module)
         if trainer.is_global_zero:
+            self._show(trainer, cast(Method, module))
             print(self._line(trainer, scores), flush=True)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         self.status = "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed"
         self.identity["error"] = f"{type(exception).__name__}: {exception}"
-        self._write(trainer, module)
+        self._close(trainer, module)
 
     def finish(self, trainer: Trainer, module: LightningModule) -> None:
         """Called when training and the last validation are over."""
         if self.status == "running":
             self.status = "finished" if trainer.global_step >= trainer.max_steps else "stopped"
+        self._close(trainer, module)
+
+    def _close(self, trainer: Trainer, module: LightningModule) -> None:
         self._write(trainer, module)
+        for logger in run_loggers(trainer):
+            logger.close(self.status)
+
+    def _show(self, trainer: Trainer, method: Method) -> None:
+        counts = {prefix: metric.counted for prefix, metric in method.scored().items()}
+        head = {"step": trainer.global_step, "classes": list(method.class_names)}
+        write_json(self.folder / CONFUSION, head | {key: n.tolist() for key, n in counts.items()}, indent=None)
+        for logger in run_loggers(trainer):
+            logger.show_scores(self.scores["last"], self.scores["best"], counts, tuple(method.class_names))
 
     def _line(self, trainer: Trainer, scores: dict[str, float]) -> str:
         parts = [f"step {trainer.global_step}/{trainer.max_steps}"]
@@ -149,7 +166,6 @@ class RunRecord(Callback):
 
     @rank_zero_only
     def _write(self, trainer: Trainer, module: LightningModule) -> None:
-        cuda = torch.cuda.is_available()
         summary = {
             "status": self.status,
             **self.identity,
@@ -160,16 +176,28 @@ class RunRecord(Callback):
             "train_seconds": self.train_seconds,
             "wall_seconds": self.wall_seconds + time.monotonic() - self._start,
             "peak_memory_bytes": torch.cuda.max_memory_allocated()
-            if cuda
+            if torch.cuda.is_available()
             else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-            "device": torch.cuda.get_device_name() if cuda else f"cpu ({torch.get_num_threads()} threads)",
-            "world_size": trainer.world_size,
-            "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
-            "git_revision": git_revision(),
-            "python": platform.python_version(),
-            "packages": {name: version(name) for name in PACKAGES},
+            **_environment(trainer, module),
         }
         write_json(self.folder / SUMMARY, summary)
+
+
+def _environment(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    cuda = torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if cuda else f"cpu ({torch.get_num_threads()} threads)",
+        "world_size": trainer.world_size,
+        "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
+        "git_revision": git_revision(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def run_loggers(trainer: Trainer) -> list[RunLogger]:
+    """Those to tell what numbers do not say, on the rank that logs."""
+    return [logger for logger in trainer.loggers if isinstance(logger, RunLogger)] if trainer.is_global_zero else []
 
 
 class ProgressBar(RichProgressBar):
@@ -193,10 +221,10 @@ def progress_bar() -> list[Callback]:
     return [ProgressBar(refresh_rate=10)] if Console().is_terminal else []
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any], indent: int | None = 2) -> None:
     """Replace a JSON file in one step; NaN becomes null, as JSON has none."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(_plain(content), indent=2) + "\n")
+    partial.write_text(json.dumps(_plain(content), indent=indent) + "\n")
     partial.replace(path)
 
 
