@@ -250,8 +250,8 @@ class SeglabCLI(LightningCLI):
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
         kwargs["callbacks"] += [
-            self.record,
             Panels(folder, self._get(self.config_init, "panels")),
+            self.record,
             Checkpoints(self.record, self._get(self.config, "checkpoint_every")),
             *bar,
         ]

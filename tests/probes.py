@@ -3,6 +3,7 @@
 import csv
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 
 from seglab.cli import main
 from seglab.methods import Method
+from seglab.types import SeglabError
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
@@ -119,3 +121,25 @@ class SaveRankState(Callback):
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         parameters = {name: value.detach().clone() for name, value in module.named_parameters()}
         torch.save({"keys": self.keys, "parameters": parameters}, self.folder / f"rank{trainer.global_rank}.pt")
+
+
+class KillAt(Callback):
+    """Kills the process at the beginning of a step, as a cluster or a lack of memory would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class RaiseAt(Callback):
+    """Ends training with an error at the beginning of a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step:
+            raise SeglabError("broken on purpose")

@@ -44,7 +44,7 @@ class RunLogger:
         confusion: Mapping[str, Tensor],
         classes: tuple[str, ...],
     ) -> None:
-        """A validation whose scores were logged just now.
+        """A validation whose scores were logged just now; called after ``show_panels``.
 
         Args:
             scores: such as ``val/IoU/road``.

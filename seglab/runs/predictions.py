@@ -51,12 +51,11 @@ class PredictionWriter(Callback):
         while self.pending:
             self.pending.popleft().result()
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: dict[str, Tensor], *args: Any
-    ) -> None:  # type: ignore[override]
-        self.on_predict_batch_end(trainer, module, outputs["student"], *args)
+    def on_validation_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *rest: Any) -> None:
+        self.on_predict_batch_end(trainer, module, outputs["student"], *rest)
 
-    on_test_batch_end = on_validation_batch_end
+    def on_test_batch_end(self, *args: Any) -> None:
+        self.on_validation_batch_end(*args)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.on_predict_end(trainer, module)

@@ -107,8 +107,8 @@ class RunRecord(Callback):
             if isinstance(logger, MetricsLogger):
                 logger.keep_before(trainer.global_step)
         self._write(trainer, module)
-        for logger in run_loggers(trainer):
-            logger.start(trainer.global_step, _environment(trainer, module))
+        for run_logger in run_loggers(trainer):
+            run_logger.start(trainer.global_step, _environment(trainer, module))
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -35,7 +35,7 @@ class TensorBoardRun(RunLogger, TensorBoardLogger):
         self._config = config
 
     @rank_zero_only
-    def log_hyperparams(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """``start`` writes the config, nested as in the file."""
 
     @rank_zero_only

@@ -64,7 +64,7 @@ class OfflineRun:
 
 
 def records(path: Path) -> Iterator[Any]:
-    """The records of a ``.wandb`` file, a LevelDB log: wandb's Python package cannot read it, its upload program can."""
+    """The records of a ``.wandb`` file, a LevelDB log: wandb's Python package has no reader, its Go program has."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, at, parts = path.read_bytes(), 7, b""
