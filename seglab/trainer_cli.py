@@ -245,12 +245,14 @@ class SeglabCLI(LightningCLI):
         kwargs["val_check_interval"] = (
             min(interval, steps) * trainer.accumulate_grad_batches
         )  # Lightning counts batches
+        panels: PanelSettings = self._get(self.config_init, "panels")
+        panels.check()
         folder = self._open_run()
         self.record = RunRecord(folder, self.identity)
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
         kwargs["callbacks"] += [
-            Panels(folder, self._get(self.config_init, "panels")),
+            Panels(folder, panels),
             self.record,
             Checkpoints(self.record, self._get(self.config, "checkpoint_every")),
             *bar,

@@ -44,6 +44,10 @@ class PanelSettings:
     images: int = 4
     every: int = 0
 
+    def check(self) -> None:  # not on construction: the config parser would bury the message
+        if min(self.images, self.every) < 0:
+            raise SeglabError(f"{self}: give numbers of 0 or more; images 0 turns the panels off")
+
 
 class Panels(Callback):
     """Writes image, truth and the predictions of all evaluated networks, and a sheet of the student's progress.
@@ -51,14 +55,9 @@ class Panels(Callback):
     Args:
         run: run directory.
         settings: which images, how often.
-
-    Raises:
-        SeglabError: a setting is negative.
     """
 
     def __init__(self, run: Path, settings: PanelSettings) -> None:
-        if min(settings.images, settings.every) < 0:
-            raise SeglabError(f"{settings}: give numbers of 0 or more; images 0 turns the panels off")
         self.folder, self.settings = run / PANELS, settings
         self.keys: list[str] = []  # of the images wanted from the validation under way
         self.taken: dict[str, Panel] = {}  # those that this rank has seen

@@ -132,6 +132,7 @@ def test_other_images_begin_a_new_folder(camvid: Path, tmp_path: Path, capsys: p
 def test_negative_settings_are_refused(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(fit_command("supervised", camvid, tmp_path, 2, "--panels.images", "-1")) == 1
     assert "images 0 turns the panels off" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_large_pictures_shrink_and_masks_keep_their_values() -> None:
