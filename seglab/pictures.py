@@ -1,7 +1,7 @@
 """Pictures for people: masks over images, sheets of thumbnails, and image files that are whole or absent."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ def contact_sheet(
     path: Path,
     captions: Sequence[str] = (),
     width: int = 320,
+    legend: Mapping[str, tuple[int, int, int]] | None = None,
 ) -> None:
     """Write a grid of pictures, each scaled to one width.
 
@@ -59,15 +60,18 @@ def contact_sheet(
         path: image file to write.
         captions: one line above each row, for example the file's name; may be left out.
         width: width of a column in pixels.
+        legend: name -> RGB, listed below the grid.
     """
     cells = [[_thumbnail(picture, width) for picture in row] for row in rows]
     heights = [max(cell.height for cell in row) for row in cells]
     line = LINE if captions else 0
     sheet_width = GAP + len(titles) * (width + GAP)
     sheet_height = GAP + LINE + sum(height + line + GAP for height in heights)
-    sheet = Image.new("RGB", (sheet_width, sheet_height), "white")
-    draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=12)
+    legend = legend or {}
+    places, legend_height = _flow([LINE + round(font.getlength(name)) + 3 * GAP for name in legend], sheet_width - GAP)
+    sheet = Image.new("RGB", (sheet_width, sheet_height + legend_height), "white")
+    draw = ImageDraw.Draw(sheet)
 
     for column, title in enumerate(titles):
         draw.text((GAP + column * (width + GAP), GAP), title, "black", font)
@@ -79,7 +83,21 @@ def contact_sheet(
         for column, cell in enumerate(row):
             sheet.paste(cell, (GAP + column * (width + GAP), top))
         top += height + GAP
+    for (name, colour), (x, y) in zip(legend.items(), places, strict=True):
+        draw.rectangle((GAP + x, top + y + 2, GAP + x + LINE - 8, top + y + LINE - 6), colour, "gray")
+        draw.text((GAP + x + LINE - 4, top + y), name, "black", font)
     write_image(path, np.asarray(sheet))
+
+
+def _flow(lengths: Sequence[int], width: int) -> tuple[list[tuple[int, int]], int]:
+    """Places (x, y) of words that fill lines of a width, and the height of all lines."""
+    places, x, y = [], 0, 0
+    for length in lengths:
+        if x and x + length > width:
+            x, y = 0, y + LINE
+        places.append((x, y))
+        x += length
+    return places, y + LINE if places else 0
 
 
 def _thumbnail(picture: np.ndarray, width: int) -> Image.Image:

@@ -30,9 +30,12 @@ from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
 from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
 from seglab.runs.lock import hold, release
+from seglab.runs.loggers import RunLogger
+from seglab.runs.panels import Panels, PanelSettings
 from seglab.runs.predictions import PredictionWriter
 from seglab.runs.ranks import SyncNorms, check_division, check_strategy, elastic_size
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
+from seglab.runs.tensorboard import TensorBoardRun  # noqa: F401 - found by its short name
 from seglab.runs.wandb import WandbRun
 from seglab.types import SeglabError
 
@@ -120,6 +123,7 @@ class SeglabCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all run directories.")
         parser.add_argument("--run_dir", type=str, default="", help="Folder of this run. Default: a new one in --runs.")
         parser.add_argument("--checkpoint_every", type=int, default=0, help="Steps between checkpoints; 0: run / 20.")
+        parser.add_argument("--panels", type=PanelSettings, default=PanelSettings())
         parser.add_argument("--network", type=NetworkFactory, required=True, sub_configs=True)
         parser.add_argument("--criterion", type=Criterion, default=lazy_instance(CrossEntropy), sub_configs=True)
         parser.add_argument("--optimizer", type=Callable[[Iterable], Optimizer], required=True, sub_configs=True)
@@ -249,13 +253,20 @@ class SeglabCLI(LightningCLI):
         kwargs["val_check_interval"] = (
             min(interval, steps) * trainer.accumulate_grad_batches
         )  # Lightning counts batches
+        panels: PanelSettings = self._get(self.config_init, "panels")
+        panels.check()
         seed = self.config.fit.seed_everything
         self.run_folder = self.run_folder or self._parent() / directory.new_id(self._parent(), seed)
         folder = self.run_folder
         self.record = RunRecord(folder, self.identity)
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
-        kwargs["callbacks"] += [self.record, Checkpoints(self.record, self._get(self.config, "checkpoint_every")), *bar]
+        kwargs["callbacks"] += [
+            Panels(folder, panels),
+            self.record,
+            Checkpoints(self.record, self._get(self.config, "checkpoint_every")),
+            *bar,
+        ]
         kwargs["logger"] = [MetricsLogger(folder), *_with_sweep(_as_list(trainer.logger))]
         built = super().instantiate_trainer(**kwargs)
         batches = {f"data.{key}": batch for key, batch in self.datamodule.batches(self.model.streams).items()}
@@ -265,8 +276,9 @@ class SeglabCLI(LightningCLI):
 
     def before_fit(self) -> None:
         for logger in self.trainer.loggers:
-            if isinstance(logger, WandbRun):
-                logger.bind(self.record.folder, self.identity, yaml.safe_load(self.text))
+            if isinstance(logger, RunLogger):
+                identity = self.identity | {"split": self.datamodule.split}
+                logger.bind(self.record.folder, identity, yaml.safe_load(self.text))
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
         try:

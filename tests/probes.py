@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from seglab.cli import main
 from seglab.methods import Method
 from seglab.ops.norm import local_statistics
+from seglab.types import SeglabError
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
@@ -157,3 +158,25 @@ class Die(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
         elif trainer.global_rank == 1:
             raise ValueError("rank 1 met something strange")
+
+
+class KillAt(Callback):
+    """Kills the process at the beginning of a step, as a cluster or a lack of memory would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class RaiseAt(Callback):
+    """Ends training with an error at the beginning of a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step:
+            raise SeglabError("broken on purpose")

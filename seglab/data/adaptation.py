@@ -70,6 +70,10 @@ class DomainAdaptation(SegmentationData):
         self.target_labeled_batch = target_labeled_batch
         self.space, self.layout = target.space, target.layout
 
+    @property
+    def split(self) -> str:
+        return self.target.split if self.target_labeled_batch else "none"
+
     def find(self, split: str) -> list[Item]:
         return self.target.items(split)
 

@@ -150,6 +150,11 @@ class SegmentationData(LightningDataModule, ABC):
         return self.space.num_classes
 
     @property
+    def split(self) -> str:
+        """Which labels of the evaluated data set training sees: ``all``, ``1/8``, the stem of a list file, ``none``."""
+        return Path(self.labeled).stem if is_list(self.labeled) else self.labeled
+
+    @property
     def class_names(self) -> list[str]:
         return list(self.space.names)
 

@@ -17,13 +17,15 @@ class SegmentationMetric(Metric):
     class that is predicted but never true has IoU 0 and counts. Pixels whose truth is 255 are not seen at all.
 
     Attributes:
-        confusion: K x K int64 pixel counts; row = truth, column = prediction.
+        confusion: K x K int64 pixel counts of this process; row = truth, column = prediction.
+        counted: the same over all processes, on the CPU, at the last ``compute``; a reset keeps it.
     """
 
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
     confusion: Tensor
+    counted: Tensor
 
     def __init__(self, class_names: Sequence[str], subsets: Mapping[str, Sequence[int]] | None = None) -> None:
         """
@@ -55,7 +57,8 @@ class SegmentationMetric(Metric):
 
     def compute(self) -> dict[str, float]:
         """Scores in [0, 1] or NaN: mIoU, each subset, pixel_accuracy, mean_accuracy and IoU/<class>."""
-        confusion = self.confusion.cpu().double()
+        self.counted = self.confusion.cpu()  # inside compute the state is the sum over processes
+        confusion = self.counted.double()
         hit, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
         iou = hit / (truth + predicted - hit)  # 0 / 0 is the NaN wanted
         scores = {

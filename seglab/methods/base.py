@@ -251,13 +251,13 @@ class Method(LightningModule, ABC):
     def on_validation_epoch_start(self) -> None:
         average_(local_statistics(self))  # apart since the last validation or checkpoint
 
-    def validation_step(self, sample: Sample, batch_idx: int) -> Tensor:
-        """Class indices 1 H W uint8 of the student, for the callback that writes them."""
+    def validation_step(self, sample: Sample, batch_idx: int) -> dict[str, Tensor]:
+        """Class indices 1 H W uint8 of each evaluated network, for the callbacks that write them."""
         predictions = {name: self.evaluation(net, sample["image"]).argmax(1) for name, net in self.evaluated().items()}
         if "mask" in sample:  # absent only where predictions are written
             for name, prediction in predictions.items():
                 self.metrics[name].update(prediction, sample["mask"])  # type: ignore[operator]
-        return predictions["student"].to(torch.uint8)
+        return {name: prediction.to(torch.uint8) for name, prediction in predictions.items()}
 
     test_step = validation_step
 
@@ -274,10 +274,16 @@ class Method(LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         self._log_scores("test")
 
+    def scored(self, stage: str = "val") -> dict[str, SegmentationMetric]:
+        """The metric of each evaluated network, by the prefix of its scores: ``val``, ``val_teacher``."""
+        return {
+            stage if name == "student" else f"{stage}_{name}": cast(SegmentationMetric, metric)
+            for name, metric in self.metrics.items()
+        }
+
     def _log_scores(self, stage: str) -> None:
-        for name, metric in self.metrics.items():
-            prefix = stage if name == "student" else f"{stage}_{name}"
-            scores = metric.compute()  # type: ignore[operator]
+        for prefix, metric in self.scored(stage).items():
+            scores = metric.compute()
             if math.isnan(scores["mIoU"]):
                 if getattr(self.trainer.datamodule, "exporting", False):  # type: ignore[attr-defined]
                     continue
@@ -287,4 +293,4 @@ class Method(LightningModule, ABC):
                 )
             for key, value in scores.items():
                 self.log(f"{prefix}/{key}", value, prog_bar=key == "mIoU")
-            metric.reset()  # type: ignore[operator]
+            metric.reset()

@@ -1,10 +1,13 @@
 """Batches of all ranks as one: what prototypes and queues are made of, so that every rank holds the same."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 @torch.no_grad()
@@ -50,6 +53,15 @@ def average_(tensors: Sequence[Tensor]) -> None:
     mean = total(torch.cat([x.flatten().double() for x in tensors])) / dist.get_world_size()
     for x, part in zip(tensors, mean.split([x.numel() for x in tensors]), strict=True):
         x.copy_(part.view_as(x))
+
+
+def gather_objects(x: T) -> list[T]:
+    """Small Python objects of all ranks in rank order. Every rank must call it."""
+    if not _several():
+        return [x]
+    parts: list[T] = [x] * dist.get_world_size()
+    dist.all_gather_object(parts, x)
+    return parts
 
 
 def _several() -> bool:

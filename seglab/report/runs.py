@@ -14,10 +14,9 @@ from typing import Any
 
 import yaml
 
-from seglab.runs.directory import CONFIG, LOG, MANIFEST, METRICS, SUMMARY
+from seglab.runs.directory import CONFIG, CONFUSION, LOG, MANIFEST, METRICS, PANELS, SUMMARY
 from seglab.types import SeglabError
 
-CONFUSION, PANELS = "confusion.json", "panels/panels.json"
 Scores = dict[str, float]
 Curve = tuple[list[int], list[float]]  # steps, values
 

@@ -15,12 +15,14 @@ METRICS = "metrics.csv"
 SUMMARY = "summary.json"
 LOG = "log.txt"  # where a launcher started the run
 MANIFEST = "sweep.json"  # in the folder of a sweep: run name -> parameters
+CONFUSION = "confusion.json"
+PANELS = "panels/panels.json"
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
 ROOM = 4 << 20  # bytes that a folder must take before a run begins there: less than any checkpoint
 
 # Keys that say where and how a run is executed, not what it computes: they may differ when it is resumed.
 PLACE = (
-    *("ckpt_path", "runs", "run_dir", "checkpoint_every"),
+    *("ckpt_path", "runs", "run_dir", "checkpoint_every", "panels"),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_time"),
     *("trainer.logger", "trainer.enable_progress_bar", "trainer.profiler"),
 )

@@ -51,11 +51,11 @@ class PredictionWriter(Callback):
         while self.pending:
             self.pending.popleft().result()
 
-    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.on_predict_batch_end(*args, **kwargs)
+    def on_validation_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *rest: Any) -> None:
+        self.on_predict_batch_end(trainer, module, outputs["student"], *rest)
 
-    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.on_predict_batch_end(*args, **kwargs)
+    def on_test_batch_end(self, *args: Any) -> None:
+        self.on_validation_batch_end(*args)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.on_predict_end(trainer, module)

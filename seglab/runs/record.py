@@ -11,7 +11,7 @@ import time
 from csv import DictReader
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric.loggers.csv_logs import _ExperimentWriter
@@ -22,7 +22,9 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from seglab.runs.directory import METRICS, SUMMARY
+from seglab.methods import Method
+from seglab.runs.directory import CONFUSION, METRICS, SUMMARY
+from seglab.runs.loggers import RunLogger
 from seglab.runs.ranks import watch
 
 MONITOR = "val/mIoU"  # higher is better; decides which checkpoint is the best one
@@ -113,14 +115,14 @@ class RunRecord(Callback):
         with self._writing:
             if self.status != "running":
                 return False
-            self._fail(trainer, module, news)
             print(f"seglab: error: {news}", file=sys.stderr, flush=True)
+            self._fail(trainer, module, news)
             self.lost.set()
             return True
 
     def _fail(self, trainer: Trainer, module: LightningModule, error: str, status: str = "failed") -> None:
         self.status, self.identity["error"] = status, error
-        self._write(trainer, module)
+        self._close(trainer, module)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._tick = time.monotonic()
@@ -128,6 +130,8 @@ class RunRecord(Callback):
             if isinstance(logger, MetricsLogger):
                 logger.keep_before(trainer.global_step)
         self._write(trainer, module)
+        for run_logger in run_loggers(trainer):
+            run_logger.start(trainer.global_step, _environment(trainer, module))
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -150,6 +154,7 @@ class RunRecord(Callback):
             self.scores["best"] = self.scores["last"]
         self._write(trainer, module)
         if trainer.is_global_zero:
+            self._show(trainer, cast(Method, module))
             print(self._line(trainer, scores), flush=True)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
@@ -164,7 +169,19 @@ class RunRecord(Callback):
         """Called when training and the last validation are over."""
         if self.status == "running":
             self.status = "finished" if trainer.global_step >= trainer.max_steps else "stopped"
+        self._close(trainer, module)
+
+    def _close(self, trainer: Trainer, module: LightningModule) -> None:
         self._write(trainer, module)
+        for logger in run_loggers(trainer):
+            logger.close(self.status)
+
+    def _show(self, trainer: Trainer, method: Method) -> None:
+        counts = {prefix: metric.counted for prefix, metric in method.scored().items()}
+        head = {"step": trainer.global_step, "classes": list(method.class_names)}
+        write_json(self.folder / CONFUSION, head | {key: n.tolist() for key, n in counts.items()}, indent=None)
+        for logger in run_loggers(trainer):
+            logger.show_scores(self.scores["last"], self.scores["best"], counts, tuple(method.class_names))
 
     def _line(self, trainer: Trainer, scores: dict[str, float]) -> str:
         parts = [f"step {trainer.global_step}/{trainer.max_steps}"]
@@ -175,7 +192,6 @@ class RunRecord(Callback):
 
     @rank_zero_only
     def _write(self, trainer: Trainer, module: LightningModule) -> None:
-        cuda = torch.cuda.is_available()
         summary = {
             "status": self.status,
             **self.identity,
@@ -186,14 +202,9 @@ class RunRecord(Callback):
             "train_seconds": self.train_seconds,
             "wall_seconds": self.wall_seconds + time.monotonic() - self._start,
             "peak_memory_bytes": torch.cuda.max_memory_allocated()
-            if cuda
+            if torch.cuda.is_available()
             else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-            "device": torch.cuda.get_device_name() if cuda else f"cpu ({torch.get_num_threads()} threads)",
-            "world_size": trainer.world_size,
-            "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
-            "git_revision": git_revision(),
-            "python": platform.python_version(),
-            "packages": {name: version(name) for name in PACKAGES},
+            **_environment(trainer, module),
         }
         with self._writing:
             write_json(self.folder / SUMMARY, summary)
@@ -204,6 +215,23 @@ def _is_lost_connection(exception: BaseException) -> bool:
     return isinstance(exception, torch.distributed.DistError) or (
         isinstance(exception, RuntimeError) and "gloo" in str(exception)
     )
+
+
+def _environment(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    cuda = torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if cuda else f"cpu ({torch.get_num_threads()} threads)",
+        "world_size": trainer.world_size,
+        "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
+        "git_revision": git_revision(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def run_loggers(trainer: Trainer) -> list[RunLogger]:
+    """Those to tell what numbers do not say, on the rank that logs."""
+    return [logger for logger in trainer.loggers if isinstance(logger, RunLogger)] if trainer.is_global_zero else []
 
 
 class ProgressBar(RichProgressBar):
@@ -227,10 +255,10 @@ def progress_bar() -> list[Callback]:
     return [ProgressBar(refresh_rate=10)] if Console().is_terminal else []
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any], indent: int | None = 2) -> None:
     """Replace a JSON file in one step; NaN becomes null, as JSON has none."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(_plain(content), indent=2) + "\n")
+    partial.write_text(json.dumps(_plain(content), indent=indent) + "\n")
     partial.replace(path)
 
 
