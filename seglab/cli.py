@@ -18,6 +18,8 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
 
   seglab sweep FILE.yaml [--jobs N] [--dir FOLDER]                many runs; again: skips finished, resumes dead ones
   seglab sweep status FOLDER                                      what became of them
+  seglab sweep FILE.yaml --launcher slurm --slurm.KEY VALUE ...   the same as a SLURM job array
+  seglab submit -c ... | RUN_DIR --slurm.KEY VALUE ...            one run as a SLURM job
 
   seglab list methods|additions|benchmarks|networks|data          what there is
   seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
@@ -37,7 +39,7 @@ def main(args: list[str] | None = None) -> int:
     except SeglabError as error:
         # an error in a loader process arrives wrapped in that process's traceback
         print(f"seglab: error: {str(error).rpartition('SeglabError: ')[2].strip()}", file=sys.stderr)
-        return 1
+        return error.exit_code
     return 0
 
 
@@ -55,6 +57,10 @@ def _run(args: list[str]) -> None:
             from seglab.commands.sweep import sweep
 
             sweep(flags)
+        case ["submit", *flags]:
+            from seglab.commands.submit import submit
+
+            submit(flags)
         case ["list", *what]:
             from seglab.commands.listing import show
 

@@ -30,6 +30,7 @@ from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
 from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
 from seglab.runs.predictions import PredictionWriter
+from seglab.runs.preemption import Preemption, cluster
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.wandb import WandbRun
 from seglab.types import SeglabError
@@ -57,6 +58,7 @@ NOISE = (
     ".*smaller than the logging interval.*",
     ".*callbacks used to create the checkpoint need to be provided.*",
     ".*instantiate_classes`` was deprecated.*",
+    ".*`srun` command is available.*",  # a machine that has SLURM, and a run without it
     ".*method of metric SegmentationMetric was called before the.*",  # this rank saw no labeled image, others did
 )
 
@@ -152,10 +154,8 @@ class SeglabCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        name = config.method or "+".join(
-            part.class_path.rpartition(".")[2] for part in (config.model, *config.additions)
-        )
-        self.identity = {"benchmark": config.benchmark, "method": name, "seed": config.seed_everything}
+        name, seed = method_name(config), config.seed_everything
+        self.identity = {"benchmark": config.benchmark, "method": name, "seed": seed}
         self.text = self._config_text()
         arguments = config.model.init_args
         config.ckpt_path = self._resume_from() if self.subcommand == "fit" else self._find_checkpoint()
@@ -187,7 +187,8 @@ class SeglabCLI(LightningCLI):
     def _open_run(self) -> Path:
         """The run directory, created or continued; rank 0 tells the ranks that it starts."""
         if self.run_folder and self.continues:
-            directory.update_config(self.run_folder, self.text)
+            if not rank():
+                directory.update_config(self.run_folder, self.text)
         elif not rank():
             seed = self.config.fit.seed_everything
             self.run_folder = directory.create(
@@ -223,7 +224,7 @@ class SeglabCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = self._get(self.config_init, "trainer")
         kwargs["callbacks"] = list(trainer.callbacks or [])
-        kwargs["plugins"] = [*_as_list(trainer.plugins), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*_as_list(trainer.plugins), AtomicCheckpointIO(), *cluster()]
         if self.subcommand != "fit":
             return super().instantiate_trainer(**kwargs, logger=False, enable_checkpointing=False)
 
@@ -245,7 +246,9 @@ class SeglabCLI(LightningCLI):
         self.record = RunRecord(folder, self.identity)
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
-        kwargs["callbacks"] += [self.record, Checkpoints(self.record, self._get(self.config, "checkpoint_every")), *bar]
+        preemption = Preemption(folder)
+        checkpoints = Checkpoints(self.record, preemption, self._get(self.config, "checkpoint_every"))
+        kwargs["callbacks"] += [self.record, preemption, checkpoints, *bar]
         kwargs["logger"] = [MetricsLogger(folder), *_as_list(trainer.logger)]
         return super().instantiate_trainer(**kwargs)
 
@@ -367,13 +370,19 @@ class _Parse(Loader):
         pass
 
 
-def check(args: list[str]) -> None:
-    """Parse a command line of ``fit`` as it would be when it ran.
+def check(args: list[str]) -> Any:
+    """Parse a command line of ``fit`` as it would be when it ran; returns its config.
 
     Raises:
         SeglabError: a file, key or value in it is wrong.
     """
-    _Parse(expand_run(args))
+    return _Parse(expand_run(args)).config[args[0]]
+
+
+def new_folder(config: Any) -> Path:
+    """The run directory that a config of ``fit`` would get now."""
+    parent = Path(config.runs) / config.benchmark / method_name(config).lower()
+    return Path(config.run_dir or parent / directory.new_id(parent, config.seed_everything))
 
 
 def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
@@ -394,6 +403,11 @@ def _checkpoint_of(start: Path) -> str:
     if not checkpoint.is_file():
         raise SeglabError(f"--start {start}: {checkpoint} does not exist; give a run directory or a checkpoint file")
     return str(checkpoint)
+
+
+def method_name(config: Any) -> str:
+    """The name that a run directory bears."""
+    return config.method or "+".join(part.class_path.rpartition(".")[2] for part in (config.model, *config.additions))
 
 
 def rank() -> int:

@@ -3,12 +3,14 @@
 import os
 import shlex
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
 from seglab.commands.flags import FlagParser
-from seglab.launch.directory import read_manifest, state_of
 from seglab.launch.local import run_local, table
+from seglab.launch.slurm import Slurm
+from seglab.launch.slurm_runs import run_slurm, states
 from seglab.launch.sweep import launcher_command, read_sweep
 from seglab.types import SeglabError
 
@@ -25,12 +27,14 @@ def sweep(flags: list[str]) -> None:
     if flags[:1] == ["status"] and len(flags) == 2:
         _status(Path(flags[1]))
         return
-    parser = FlagParser("sweep", "Start the runs of a sweep file (the format of Weights & Biases) on this machine.")
+    parser = FlagParser("sweep", "Start the runs of a sweep file (the format of Weights & Biases).")
     parser.add_argument("file", type=str, help="Sweep file.")
     parser.add_argument("--dir", type=str, default="", help="Folder of the sweep. Default: runs/sweeps/<name of FILE>.")
     parser.add_argument("--jobs", type=int, default=0, help="Runs at a time. Default: one per GPU, or 1.")
     parser.add_argument("--gpus", type=str, default="", help="Device numbers, as in 0,1. Default: all.")
     parser.add_argument("--seed", type=int, default=0, help="Of the draws of `method: random`.")
+    parser.add_argument("--launcher", type=Literal["local", "slurm"], default="local", help="Where the runs start.")
+    parser.add_class_arguments(Slurm, "slurm")
     parser.add_argument("--dry_run", type=bool, default=False, help="Print the commands and start nothing.")
     options = parser.parse_args(flags)
     file = Path(options.file)
@@ -45,20 +49,28 @@ def sweep(flags: list[str]) -> None:
 
     from seglab.trainer_cli import check
 
+    slurm = Slurm(**vars(options.slurm))
+    if options.launcher == "local" and slurm != Slurm():
+        raise SeglabError("--slurm.* needs --launcher slurm")
+    ranks = {}
     for run in runs:  # a wrong parameter is named before the first run has cost anything
         try:
-            check(run.arguments)
+            config = check(run.arguments)
+            ranks[run.name] = slurm.trainer_flags(config.trainer) if options.launcher == "slurm" else []
         except SeglabError as error:
             raise SeglabError(f"{file}: run {run.name}: {error}") from error
+    if options.launcher == "slurm":
+        run_slurm(folder, runs, slurm, ranks)
+        return
     gpus = options.gpus.split(",") if options.gpus else _gpus()
-    states = run_local(folder, runs, options.jobs or len(gpus) or 1, gpus)
-    Console().print(table(states))
-    if bad := [name for name, state in states.items() if state.status != "finished"]:
-        raise SeglabError(f"{len(bad)} of {len(states)} runs are not finished; the same command continues them")
+    ended = run_local(folder, runs, options.jobs or len(gpus) or 1, gpus)
+    Console().print(table(ended))
+    if bad := [name for name, state in ended.items() if state.status != "finished"]:
+        raise SeglabError(f"{len(bad)} of {len(ended)} runs are not finished; the same command continues them")
 
 
 def _status(folder: Path) -> None:
-    Console().print(table({name: state_of(folder / name) for name in read_manifest(folder)}))
+    Console().print(table(states(folder)))
 
 
 def _gpus() -> list[str]:

@@ -22,6 +22,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from seglab.runs.directory import METRICS, SUMMARY
+from seglab.runs.preemption import in_slurm
+from seglab.types import Interrupted
 
 MONITOR = "val/mIoU"  # higher is better; decides which checkpoint is the best one
 PACKAGES = ("torch", "lightning", "torchmetrics", "timm", "segmentation-models-pytorch", "albumentations", "numpy")
@@ -130,7 +132,8 @@ class RunRecord(Callback):
             print(self._line(trainer, scores), flush=True)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        self.status = "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed"
+        interrupted = isinstance(exception, KeyboardInterrupt | Interrupted)
+        self.status = "failed" if not interrupted else "preempted" if in_slurm() else "interrupted"
         self.identity["error"] = f"{type(exception).__name__}: {exception}"
         self._write(trainer, module)
 

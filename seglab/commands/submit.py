@@ -1,0 +1,71 @@
+"""``seglab submit``: one run as a SLURM job."""
+
+import shlex
+import sys
+
+from seglab.commands.flags import FlagParser
+from seglab.launch.slurm import Slurm, check_cluster, check_space
+from seglab.launch.slurm import submit as submit_runs
+from seglab.launch.slurm_runs import jobs_of
+from seglab.types import SeglabError
+
+
+def submit(flags: list[str]) -> None:
+    """Submit what ``seglab fit`` would run here.
+
+    Args:
+        flags: those of ``fit``, or a run directory to continue, and ``--slurm.KEY VALUE``.
+
+    Raises:
+        SeglabError: the config is wrong, SLURM does not take the job, or the run is in its queue already.
+    """
+    parser = FlagParser("submit", "Run `seglab fit` with all other flags, or a run directory, as a SLURM job.")
+    parser.add_class_arguments(Slurm, "slurm")
+    parser.add_argument("--dry_run", type=bool, default=False, help="Print the command and submit nothing.")
+    own, rest = _split(flags)
+    options = parser.parse_args(own)
+    slurm = Slurm(**vars(options.slurm))
+    if not rest:
+        raise SeglabError("submit what? Give the flags of `seglab fit`, or a run directory")
+    if slurm.parallel:
+        raise SeglabError("--slurm.parallel is the number of runs of a sweep at a time; this is one run")
+
+    from seglab.trainer_cli import check, new_folder
+
+    config = check(["fit", *rest])
+    ranks = slurm.trainer_flags(config.trainer)
+    folder = new_folder(config).resolve()
+    if (folder / "config.yaml").is_file() and config.ckpt_path != "last":
+        raise SeglabError(f"{folder} already holds a run: continue it with `seglab submit {folder}`")
+    command = [sys.executable, "-m", "seglab", "fit", *rest, f"--run_dir={folder}", "--ckpt_path=last", *ranks]
+    if options.dry_run:
+        print(shlex.join(command))
+        return
+    check_cluster(slurm, 1, array=False)
+    if (job := jobs_of([folder]).get(folder)) and job.active:
+        raise SeglabError(f"{folder} is job {job.id} already ({job.state}): `scancel {job.id}` ends it")
+    check_space(folder)
+    name = submit_runs(
+        folder, f"{config.benchmark}-{folder.parent.name}-{folder.name}", {folder: command}, slurm, array=False
+    )
+    print(f"seglab: job {name} is {folder}")
+
+
+def _split(flags: list[str]) -> tuple[list[str], list[str]]:
+    """Flags of this command (each with its value), and those of ``fit``."""
+    own: list[str] = []
+    rest: list[str] = []
+    words = iter(flags)
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name in ("--help", "-h") or (equals and _is_own(name)):
+            own.append(word)
+        elif _is_own(name):
+            own += [word, *([value] if (value := next(words, None)) is not None else [])]
+        else:
+            rest.append(word)
+    return own, rest
+
+
+def _is_own(name: str) -> bool:
+    return name in ("--slurm", "--dry_run") or name.startswith("--slurm.")
