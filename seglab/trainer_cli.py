@@ -30,7 +30,7 @@ from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
 from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
 from seglab.runs.predictions import PredictionWriter
-from seglab.runs.preemption import Preemption, cluster
+from seglab.runs.preemption import Preemption, cluster, signals_held
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.wandb import WandbRun
 from seglab.types import SeglabError
@@ -258,7 +258,8 @@ class SeglabCLI(LightningCLI):
                 logger.bind(self.record.folder, self.identity, yaml.safe_load(self.text))
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
-        self.trainer.fit(model, datamodule=datamodule, **kwargs)
+        with signals_held():
+            self.trainer.fit(model, datamodule=datamodule, **kwargs)
         if self.record.status == "running" and self.record.scores["last"].get("step") != self.trainer.global_step:
             self.trainer.validate(model, datamodule=datamodule, verbose=False)  # the interval missed the last step
         self.record.finish(self.trainer, model)

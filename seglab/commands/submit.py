@@ -1,10 +1,10 @@
 """``seglab submit``: one run as a SLURM job."""
 
-import shlex
 import sys
+from pathlib import Path
 
 from seglab.commands.flags import FlagParser
-from seglab.launch.slurm import Slurm, check_cluster, check_space
+from seglab.launch.slurm import Slurm, batch_script, check_cluster, check_space
 from seglab.launch.slurm import submit as submit_runs
 from seglab.launch.slurm_runs import jobs_of
 from seglab.types import SeglabError
@@ -21,7 +21,7 @@ def submit(flags: list[str]) -> None:
     """
     parser = FlagParser("submit", "Run `seglab fit` with all other flags, or a run directory, as a SLURM job.")
     parser.add_class_arguments(Slurm, "slurm")
-    parser.add_argument("--dry_run", type=bool, default=False, help="Print the command and submit nothing.")
+    parser.add_argument("--dry_run", type=bool, default=False, help="Print the batch script and submit nothing.")
     own, rest = _split(flags)
     options = parser.parse_args(own)
     slurm = Slurm(**vars(options.slurm))
@@ -29,6 +29,11 @@ def submit(flags: list[str]) -> None:
         raise SeglabError("submit what? Give the flags of `seglab fit`, or a run directory")
     if slurm.parallel:
         raise SeglabError("--slurm.parallel is the number of runs of a sweep at a time; this is one run")
+
+    if not options.dry_run:
+        check_cluster(slurm, 1, array=False)
+        if not rest[0].startswith("-"):
+            _refuse_queued(Path(rest[0]))  # a run that never started has no config yet
 
     from seglab.trainer_cli import check, new_folder
 
@@ -38,17 +43,19 @@ def submit(flags: list[str]) -> None:
     if (folder / "config.yaml").is_file() and config.ckpt_path != "last":
         raise SeglabError(f"{folder} already holds a run: continue it with `seglab submit {folder}`")
     command = [sys.executable, "-m", "seglab", "fit", *rest, f"--run_dir={folder}", "--ckpt_path=last", *ranks]
+    name = f"{config.benchmark}-{folder.parent.name}-{folder.name}"
     if options.dry_run:
-        print(shlex.join(command))
+        print(batch_script(name, folder / "submitted.out", {folder: command}, slurm, array=False), end="")
         return
-    check_cluster(slurm, 1, array=False)
+    _refuse_queued(folder)
+    check_space(folder)
+    job = submit_runs(folder, name, {folder: command}, slurm, array=False)
+    print(f"seglab: job {job} is {folder}")
+
+
+def _refuse_queued(folder: Path) -> None:
     if (job := jobs_of([folder]).get(folder)) and job.active:
         raise SeglabError(f"{folder} is job {job.id} already ({job.state}): `scancel {job.id}` ends it")
-    check_space(folder)
-    name = submit_runs(
-        folder, f"{config.benchmark}-{folder.parent.name}-{folder.name}", {folder: command}, slurm, array=False
-    )
-    print(f"seglab: job {name} is {folder}")
 
 
 def _split(flags: list[str]) -> tuple[list[str], list[str]]:

@@ -190,5 +190,5 @@ def _loader(dataset: Dataset, workers: int, **options: object) -> DataLoader:
 
 def _init_worker(_: int) -> None:
     cv2.setNumThreads(0)
-    for number in (signal.SIGTERM, signal.SIGUSR1):  # SLURM signals all processes: the run finishes its step first
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # SLURM signals them too: the run ends its step first
         signal.signal(number, signal.SIG_IGN)

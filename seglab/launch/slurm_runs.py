@@ -119,7 +119,7 @@ def state(run: Path, job: Job | None) -> State:
         return told
     if code > 128:
         return replace(told, status="killed", error=f"job {job.id}: {_signal(code)}")
-    return replace(told, status="failed", error=_reason(run) or f"job {job.id}: exit code {code}")
+    return replace(told, status="failed", error=_reason(run) or told.error or f"job {job.id}: exit {code}")
 
 
 def _squeue() -> dict[str, Job]:
@@ -157,6 +157,6 @@ def _signal(code: int) -> str:
 def _reason(run: Path) -> str:
     """The error in the log of the last start."""
     text = (run / LOG).read_text(errors="replace") if (run / LOG).is_file() else ""
-    lines = [line for line in text.rpartition("seglab: job ")[2].splitlines() if not line.startswith("srun: ")]
+    lines = [line for line in text.rpartition("seglab: job ")[2].splitlines() if not line.startswith(("srun", "slurm"))]
     errors = [line.removeprefix("seglab: error: ") for line in lines if line.startswith("seglab: error: ")]
     return errors[-1] if errors else (lines[-1] if lines else "")

@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -58,6 +60,7 @@ class Preemption(Callback):
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:  # Lightning's handlers, which it takes back when it is done, use collectives
                 signal.signal(number, self._receive)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one that came since ``signals_held`` arrives now
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._stops:  # the checkpoint is saved and the metrics of its step are written
@@ -70,6 +73,19 @@ class Preemption(Callback):
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         self.signal = number
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let signals wait until training starts; what is started meanwhile never gets them.
+
+    SLURM signals all processes of a job, loader processes and W&B's among them, and a run can't end well without those.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def in_slurm() -> bool:
