@@ -33,7 +33,7 @@ from seglab.runs.predictions import PredictionWriter
 from seglab.runs.preemption import Preemption, cluster, signals_held
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.wandb import WandbRun
-from seglab.types import SeglabError
+from seglab.types import Interrupted, SeglabError
 
 # Config sections that fill Method's arguments.
 SHARED = ("network", "criterion", "optimizer", "schedule", "evaluation", "additions", "start")
@@ -246,9 +246,9 @@ class SeglabCLI(LightningCLI):
         self.record = RunRecord(folder, self.identity)
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
-        preemption = Preemption(folder)
-        checkpoints = Checkpoints(self.record, preemption, self._get(self.config, "checkpoint_every"))
-        kwargs["callbacks"] += [self.record, preemption, checkpoints, *bar]
+        self.preemption = Preemption(folder)
+        checkpoints = Checkpoints(self.record, self.preemption, self._get(self.config, "checkpoint_every"))
+        kwargs["callbacks"] += [self.record, self.preemption, checkpoints, *bar]
         kwargs["logger"] = [MetricsLogger(folder), *_as_list(trainer.logger)]
         return super().instantiate_trainer(**kwargs)
 
@@ -258,8 +258,14 @@ class SeglabCLI(LightningCLI):
                 logger.bind(self.record.folder, self.identity, yaml.safe_load(self.text))
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
-        with signals_held():
-            self.trainer.fit(model, datamodule=datamodule, **kwargs)
+        try:
+            with signals_held():
+                self.trainer.fit(model, datamodule=datamodule, **kwargs)
+        except Exception as error:
+            if not self.preemption.signal or isinstance(error, Interrupted):
+                raise
+            # the signal ended other processes of the run first
+            raise self.preemption.interruption(self.trainer) from error
         if self.record.status == "running" and self.record.scores["last"].get("step") != self.trainer.global_step:
             self.trainer.validate(model, datamodule=datamodule, verbose=False)  # the interval missed the last step
         self.record.finish(self.trainer, model)

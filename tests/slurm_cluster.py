@@ -83,8 +83,8 @@ class Cluster:
                 raise TimeoutError(self.said("squeue", "--array", "--states=all"))
             time.sleep(0.3)
 
-    def until_state(self, job: str, *states: str) -> None:
-        self.until(lambda: self.state(job) in states)
+    def until_state(self, job: str, state: str) -> None:
+        self.until(lambda: self.state(job) == state)
 
     def release(self, job: str) -> None:
         """Start a requeued job now; SLURM lets it rest for two minutes."""

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -44,12 +44,12 @@ class Preemption(Callback):
             self._stops = bool(self.signal)
             return self._stops
         if self._vote is not None:
-            signals, work = self._vote
+            told, work = self._vote
             work.wait()
-            self._stops = bool(signals.item())
-            self.signal = int(signals)
-        signals = torch.tensor(self.signal)
-        self._vote = signals, dist.all_reduce(signals, dist.ReduceOp.MAX, group=self._group, async_op=True)
+            self._stops = bool(told)
+            self.signal = int(told) or self.signal
+        vote = torch.tensor(self.signal)
+        self._vote = vote, dist.all_reduce(vote, dist.ReduceOp.MAX, group=self._group, async_op=True)
         return self._stops
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -57,6 +57,8 @@ class Preemption(Callback):
             self._group = dist.new_group(backend="gloo")
             # Lightning's own vote broadcasts and synchronises with the GPU in every step, and hears rank 0 alone
             trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+        for logger in trainer.loggers:
+            logger.log_metrics = self._spared(logger.log_metrics)  # type: ignore[method-assign]
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:  # Lightning's handlers, which it takes back when it is done, use collectives
                 signal.signal(number, self._receive)
@@ -64,12 +66,28 @@ class Preemption(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._stops:  # the checkpoint is saved and the metrics of its step are written
-            where = f"{signal.Signals(self.signal).name} after step {trainer.global_step} of {trainer.max_steps}"
-            raise Interrupted(f"interrupted by {where}: continue with `seglab fit {self.folder}`", self.signal)
+            raise self.interruption(trainer)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         if self._vote is not None:
             self._vote[1].wait()
+
+    def interruption(self, trainer: Trainer) -> Interrupted:
+        """What to raise when a signal ended training."""
+        where = f"{signal.Signals(self.signal).name} after step {trainer.global_step} of {trainer.max_steps}"
+        return Interrupted(f"interrupted by {where}: continue with `seglab fit {self.folder}`", self.signal)
+
+    def _spared(self, log: Callable[..., None]) -> Callable[..., None]:
+        """``log`` whose errors do not matter after a signal: W&B's process got it, too, and is gone."""
+
+        def spared(*args: Any, **kwargs: Any) -> None:
+            try:
+                log(*args, **kwargs)
+            except Exception:
+                if not self.signal:
+                    raise
+
+        return spared
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         self.signal = number
@@ -79,7 +97,7 @@ class Preemption(Callback):
 def signals_held() -> Iterator[None]:
     """Let signals wait until training starts; what is started meanwhile never gets them.
 
-    SLURM signals all processes of a job, loader processes and W&B's among them, and a run can't end well without those.
+    SLURM signals all processes of a job, loader processes and W&B's among them, and a run cannot end well without.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

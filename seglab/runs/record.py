@@ -22,8 +22,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from seglab.runs.directory import METRICS, SUMMARY
-from seglab.runs.preemption import in_slurm
-from seglab.types import Interrupted
+from seglab.runs.preemption import Preemption, in_slurm
 
 MONITOR = "val/mIoU"  # higher is better; decides which checkpoint is the best one
 PACKAGES = ("torch", "lightning", "torchmetrics", "timm", "segmentation-models-pytorch", "albumentations", "numpy")
@@ -132,7 +131,9 @@ class RunRecord(Callback):
             print(self._line(trainer, scores), flush=True)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        interrupted = isinstance(exception, KeyboardInterrupt | Interrupted)
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        signalled = any(isinstance(callback, Preemption) and callback.signal for callback in callbacks)
+        interrupted = signalled or isinstance(exception, KeyboardInterrupt)
         self.status = "failed" if not interrupted else "preempted" if in_slurm() else "interrupted"
         self.identity["error"] = f"{type(exception).__name__}: {exception}"
         self._write(trainer, module)

@@ -82,6 +82,7 @@ def test_a_run_on_two_nodes_nears_its_time_limit_and_goes_on_bit_for_bit(
     assert "SIGUSR1" in summary["error"]
     assert summary["world_size"] == 2
     cluster.slow.unlink()
+    cluster.said("scontrol", "update", f"jobid={job}", "timelimit=60")
     cluster.release(job)
     cluster.until_state(job, "COMPLETED")
     assert status(run) == "finished"
