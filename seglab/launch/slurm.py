@@ -132,10 +132,18 @@ def check_cluster(slurm: Slurm, runs: int, array: bool) -> None:
     if missing := [tool for tool in ("sbatch", "squeue", "scontrol") if not shutil.which(tool)]:
         raise SeglabError(f"no SLURM here: {missing[0]} is not on PATH. Use a login node, or --launcher local")
     limits = dict(re.findall(r"^(\w+)\s*=\s*(\S+)", ask("scontrol", "show", "config"), re.MULTILINE))
-    known = re.findall(r"^PartitionName=(\S+)", ask("scontrol", "show", "partition", "--oneliner"), re.MULTILINE)
-    for partition in slurm.partition.split(","):
-        if partition and partition not in known:
-            raise SeglabError(f"--slurm.partition {partition}: this cluster has {', '.join(known)}")
+    partitions = [
+        dict(part.split("=", 1) for part in line.split() if "=" in part)
+        for line in ask("scontrol", "show", "partition", "--all", "--oneliner").splitlines()
+    ]
+    longest = {partition["PartitionName"]: partition.get("MaxTime", "UNLIMITED") for partition in partitions}
+    for name in slurm.partition.split(",") if slurm.partition else ():
+        if name not in longest:
+            raise SeglabError(f"--slurm.partition {name}: this cluster has {', '.join(longest)}")
+        if slurm.time and longest[name] != "UNLIMITED" and seconds(slurm.time) > seconds(longest[name]):
+            raise SeglabError(
+                f"--slurm.time {slurm.time}: jobs of {name} run {longest[name]} at most; longer runs go on"
+            )
     for key in ("MaxArraySize", "MaxJobCount"):
         if array and runs > int(limits.get(key, runs)):
             raise SeglabError(
@@ -185,14 +193,11 @@ def submit(folder: Path, name: str, runs: Mapping[Path, Sequence[str]], slurm: S
     except OSError as error:
         raise SeglabError(f"cannot write {script} ({error.strerror}): choose another folder") from error
     try:
-        ask("sbatch", "--test-only", str(script))
         job = ask("sbatch", "--parsable", str(script)).strip().partition(";")[0]
     except SeglabError as error:
         script.unlink()
-        hint = (
-            f"; {len(runs)} runs at once may be more than your account or QOS allows" if "olicy" in str(error) else ""
-        )
-        raise SeglabError(f"{error}{hint}. Nothing was submitted") from error
+        limits = f"; are {len(runs)} runs at once more than your account may submit?" if "olicy" in str(error) else ""
+        raise SeglabError(f"{error}{limits} Nothing was submitted") from error
     for index, run in enumerate(runs):
         note = {"job": f"{job}_{index}" if array else job, "script": script.name}
         (run / JOB).write_text(json.dumps(note) + "\n")
@@ -207,8 +212,8 @@ def ask(*command: str) -> str:
     """
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        said = re.sub(r"^\w+: (error: )?", "", result.stderr.strip().splitlines()[-1]) if result.stderr.strip() else ""
-        raise SeglabError(f"SLURM's {command[0]} says: {said or f'exit code {result.returncode}'}")
+        said = [re.sub(r"^\w+: (error: )?", "", line) for line in result.stderr.strip().splitlines()]
+        raise SeglabError(f"SLURM's {command[0]} says: {'; '.join(said) or f'exit code {result.returncode}'}")
     return result.stdout
 
 

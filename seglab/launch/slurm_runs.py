@@ -126,7 +126,7 @@ def _squeue() -> dict[str, Job]:
     """All jobs of this user that SLURM has in memory: waiting, running, and ended a few minutes ago."""
     if not shutil.which("squeue"):
         raise SeglabError("these runs are SLURM jobs and squeue is not on PATH: ask on the cluster")
-    lines = ask("squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T|%r").splitlines()
+    lines = ask("squeue", "--me", "--all", "--array", "--noheader", "--states=all", "--format=%i|%T|%r").splitlines()
     return {line.split("|")[0]: Job(*line.strip().split("|", 2)) for line in lines}
 
 

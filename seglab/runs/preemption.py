@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,6 +67,7 @@ class Preemption(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._stops:  # the checkpoint is saved and the metrics of its step are written
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             raise self.interruption(trainer)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -95,15 +97,17 @@ class Preemption(Callback):
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Let signals wait until training starts; what is started meanwhile never gets them.
+    """Let signals wait until training starts, and again once it was interrupted.
 
-    SLURM signals all processes of a job, loader processes and W&B's among them, and a run cannot end well without.
+    SLURM signals all processes of a job: loader processes that start meanwhile, and a run cannot end well without,
+    inherit the mask. An interrupted rank ends in peace, although ``srun`` ends all as soon as the first is gone.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        if not isinstance(sys.exc_info()[1], Interrupted):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def in_slurm() -> bool:

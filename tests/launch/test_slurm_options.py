@@ -9,7 +9,7 @@ from probes import fit_command
 from seglab.cli import main
 from seglab.launch import slurm_runs
 from seglab.launch.directory import State
-from seglab.launch.slurm import EXIT, Slurm, ask, batch_script, check_space, seconds
+from seglab.launch.slurm import EXIT, Slurm, batch_script, check_space, seconds, submit
 from seglab.launch.slurm_runs import Job, state
 from seglab.types import SeglabError
 
@@ -72,13 +72,17 @@ def test_a_machine_without_slurm_is_named(
     assert not run.exists()
 
 
-def test_what_sbatch_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_of_the_account_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "sbatch"
-    tool.write_text("#!/bin/sh\necho 'sbatch: error: AssocMaxSubmitJobLimit' >&2\nexit 1\n")
+    policy = "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, ...)"
+    tool.write_text(
+        f"#!/bin/sh\nprintf 'sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: {policy}\n' >&2\nexit 1\n"
+    )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(SeglabError, match="SLURM's sbatch says: AssocMaxSubmitJobLimit"):
-        ask("sbatch", "--parsable", "x")
+    with pytest.raises(SeglabError, match=r"AssocMaxSubmitJobLimit; .* are 1 runs at once more than your account may"):
+        submit(tmp_path, "name", {tmp_path / "run": ["x"]}, Slurm(), array=True)
+    assert not list(tmp_path.glob("submitted*"))
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
