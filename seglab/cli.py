@@ -17,14 +17,15 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab pseudo-label RUN_DIR --output FOLDER                     label a run's unlabeled images, for its next stage
 
   seglab sweep FILE.yaml [--jobs N] [--dir FOLDER] [--dry-run]    many runs; again: skips finished, resumes dead ones
-       [--launcher local|wandb]                                   here, or by agents of Weights & Biases
+       [--launcher local|slurm|wandb] [--slurm.KEY VALUE ...]     here, as a SLURM job array, or by agents of W&B
   seglab sweep status FOLDER [--format json]                      what became of them
+  seglab submit -c ... | RUN_DIR --slurm.KEY VALUE ...            one run as a SLURM job
 
-  seglab dashboard [--runs FOLDER ...] [--project P]              W&B workspaces and a report of them, as a file;
-       [--push FILE]                                              creates what the file defines
   seglab compare [FOLDER ...] [--baseline METHOD] [--by KEY]      methods: means over seeds, differences, cost
        [--metric val/mIoU] [--format markdown|csv|json|latex]     as text, for a paper or a program
        [--html FILE] [--export-figures FOLDER]                    a page to share; figures as PDF and PNG
+  seglab dashboard [--runs FOLDER ...] [--project P]              W&B workspaces and a report of them, as a file;
+       [--push FILE]                                              creates what the file defines
 
   seglab list methods|additions|benchmarks|networks|data          what there is
   seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
@@ -44,7 +45,7 @@ def main(args: list[str] | None = None) -> int:
     except SeglabError as error:
         # an error in a loader process arrives wrapped in that process's traceback
         print(f"seglab: error: {str(error).rpartition('SeglabError: ')[2].strip()}", file=sys.stderr)
-        return 1
+        return error.exit_code
     return 0
 
 
@@ -70,6 +71,10 @@ def _run(args: list[str]) -> None:
             from seglab.commands.compare import compare
 
             compare(flags)
+        case ["submit", *flags]:
+            from seglab.commands.submit import submit
+
+            submit(flags)
         case ["list", *what]:
             from seglab.commands.listing import show
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from jsonargparse import lazy_instance
@@ -33,11 +33,12 @@ from seglab.runs.lock import hold, release
 from seglab.runs.loggers import RunLogger
 from seglab.runs.panels import Panels, PanelSettings
 from seglab.runs.predictions import PredictionWriter
+from seglab.runs.preemption import Preemption, cluster, signals_held
 from seglab.runs.ranks import SyncNorms, check_division, check_strategy, elastic_size
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.tensorboard import TensorBoardRun  # noqa: F401 - found by its short name
 from seglab.runs.wandb import WandbRun
-from seglab.types import SeglabError
+from seglab.types import Interrupted, SeglabError
 
 # Config sections that fill Method's arguments.
 SHARED = ("network", "criterion", "optimizer", "schedule", "evaluation", "additions", "start")
@@ -63,6 +64,7 @@ NOISE = (
     ".*smaller than the logging interval.*",
     ".*callbacks used to create the checkpoint need to be provided.*",
     ".*instantiate_classes`` was deprecated.*",
+    ".*`srun` command is available.*",  # a machine that has SLURM, and a run without it
     ".*method of metric SegmentationMetric was called before the.*",  # this rank saw no labeled image, others did
 )
 
@@ -159,10 +161,8 @@ class SeglabCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        name = config.method or "+".join(
-            part.class_path.rpartition(".")[2] for part in (config.model, *config.additions)
-        )
-        self.identity = {"benchmark": config.benchmark, "method": name, "seed": config.seed_everything}
+        name, seed = method_name(config), config.seed_everything
+        self.identity = {"benchmark": config.benchmark, "method": name, "seed": seed}
         self.text = self._config_text()
         arguments = config.model.init_args
         config.ckpt_path = self._resume_from() if self.subcommand == "fit" else self._find_checkpoint()
@@ -230,7 +230,7 @@ class SeglabCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = self._get(self.config_init, "trainer")
         kwargs["callbacks"] = list(trainer.callbacks or [])
-        kwargs["plugins"] = [*_as_list(trainer.plugins), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*_as_list(trainer.plugins), AtomicCheckpointIO(), *cluster()]
         kwargs |= elastic_size(trainer.devices, trainer.num_nodes)
         check_strategy(trainer.strategy)
         if trainer.sync_batchnorm:
@@ -261,10 +261,12 @@ class SeglabCLI(LightningCLI):
         self.record = RunRecord(folder, self.identity)
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
+        self.preemption = Preemption(folder)
         kwargs["callbacks"] += [
             Panels(folder, panels),
             self.record,
-            Checkpoints(self.record, self._get(self.config, "checkpoint_every")),
+            self.preemption,
+            Checkpoints(self.record, self.preemption, self._get(self.config, "checkpoint_every")),
             *bar,
         ]
         kwargs["logger"] = [MetricsLogger(folder), *_with_sweep(_as_list(trainer.logger))]
@@ -282,8 +284,12 @@ class SeglabCLI(LightningCLI):
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
         try:
-            self.trainer.fit(model, datamodule=datamodule, **kwargs)
+            with signals_held():
+                self.trainer.fit(model, datamodule=datamodule, **kwargs)
         except Exception as error:
+            if self.preemption.signal and not isinstance(error, Interrupted):
+                # the signal ended other processes of the run first
+                raise self.preemption.interruption(self.trainer) from error
             if self.record.lost.is_set():  # what this process met is a consequence, and the cause has been printed
                 raise SystemExit(1) from error
             raise
@@ -371,66 +377,16 @@ def silence() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-class Loader(SeglabCLI):
-    """Builds what a config says and runs nothing."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
-
-    def loaded(self) -> Method:
-        """The method with the weights of the checkpoint, in evaluation mode."""
-        method = cast(Method, self.model)
-        method.configure_model()
-        state = AtomicCheckpointIO().load_checkpoint(self.config.validate.ckpt_path)
-        method.on_load_checkpoint(state)
-        method.load_state_dict(state["state_dict"])
-        return method.eval()
-
-
-class _Parse(Loader):
-    """Reads a config and builds nothing."""
-
-    def _set_seed(self) -> None:
-        pass
-
-    def before_instantiate_classes(self) -> None:
-        pass
-
-    def instantiate_classes(self) -> None:
-        pass
-
-
-def check(args: list[str]) -> tuple[str, Any]:
-    """Parse a command line of ``fit`` as it would be when it ran.
-
-    Returns:
-        ``trainer.accelerator`` and ``trainer.devices``, as a launcher needs them.
-
-    Raises:
-        SeglabError: a file, key or value in it is wrong.
-    """
-    trainer = _Parse(expand_run(args)).config.fit.trainer
-    return str(trainer.accelerator), trainer.devices
-
-
-def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
-    """The method of a run with the weights of a checkpoint, in evaluation mode.
-
-    Args:
-        run_dir: run directory.
-        checkpoint: ``last``, ``best`` or the path of a checkpoint file.
-
-    Raises:
-        SeglabError: it is not a run directory, or the checkpoint is missing or damaged.
-    """
-    return Loader(expand_run(["validate", str(run_dir), "--ckpt_path", checkpoint])).loaded()
-
-
 def _checkpoint_of(start: Path) -> str:
     checkpoint = start / directory.LAST if start.is_dir() else start
     if not checkpoint.is_file():
         raise SeglabError(f"--start {start}: {checkpoint} does not exist; give a run directory or a checkpoint file")
     return str(checkpoint)
+
+
+def method_name(config: Any) -> str:
+    """The name that a run directory bears."""
+    return config.method or "+".join(part.class_path.rpartition(".")[2] for part in (config.model, *config.additions))
 
 
 def rank() -> int:

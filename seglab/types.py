@@ -35,3 +35,13 @@ class Output(NamedTuple):
 
 class SeglabError(Exception):
     """Bad input from the user. The message names the culprit and the remedy; the CLI prints it alone."""
+
+    exit_code = 1
+
+
+class Interrupted(SeglabError):
+    """A signal ended a run that can be continued; the exit code is that of a process that the signal killed."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number

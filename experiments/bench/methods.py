@@ -31,8 +31,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from seglab.loading import Loader
 from seglab.streets.writer import plan, write_frame
-from seglab.trainer_cli import Loader
 
 EXPERIMENTS = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
@@ -153,7 +153,7 @@ def main() -> None:
     methods = [BASELINE, *(name for name in options.methods if name != BASELINE)]
     crop = (options.crop[0], options.crop[1])
     context = multiprocessing.get_context("forkserver")  # every process starts with the imports done and nothing else
-    context.set_forkserver_preload(["seglab.trainer_cli", "seglab.methods", "seglab.data"])
+    context.set_forkserver_preload(["seglab.loading", "seglab.methods", "seglab.data"])
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool,

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from seglab.config_parser import expand_run
 from seglab.data import SegmentationData
+from seglab.loading import Loader
 from seglab.ops.thresholds import ClassBalanced, Fixed
 from seglab.runs.pseudo_labels import print_coverage, write_pseudo_labels
-from seglab.trainer_cli import Loader, rank, silence
+from seglab.trainer_cli import rank, silence
 from seglab.types import SeglabError
 
 

@@ -4,6 +4,7 @@ So the data that a run sees depends neither on the number of workers nor on the 
 starts at position ``steps x batch`` without stored state.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,11 +182,13 @@ def _loader(dataset: Dataset, workers: int, **options: object) -> DataLoader:
         dataset,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_one_thread,
+        worker_init_fn=_init_worker,
         generator=torch.Generator(),  # its own: creating the iterator draws from it
         **options,  # type: ignore[arg-type]
     )
 
 
-def _one_thread(_: int) -> None:
+def _init_worker(_: int) -> None:
     cv2.setNumThreads(0)
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # SLURM signals them too: the run ends its step first
+        signal.signal(number, signal.SIG_IGN)

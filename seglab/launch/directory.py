@@ -17,7 +17,10 @@ from seglab.types import SeglabError
 ERROR = "seglab: error: "  # how the last line of a failed run's log begins
 STARTED = "seglab: sweep: started at "  # the line that a launcher writes into a log before each start
 STARTING = 120.0  # seconds from that line until a process has at least claimed its run directory
-ORDER = ("finished", "running", "running or killed", "waiting", "stopped", "interrupted", "killed", "failed")
+ORDER = (  # of states
+    *("finished", "running", "running or killed", "waiting", "requeued", "stopped"),
+    *("preempted", "interrupted", "cancelled", "killed", "failed"),
+)
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,9 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
         raise SeglabError(f"{path} is damaged ({error}): remove it, and `seglab sweep` writes it again") from error
 
 
-def read_states(folder: Path) -> dict[str, State]:
-    """Run name -> state, of all runs that a sweep's folder knows: by state, then in the order of the sweep file.
-
-    Raises:
-        SeglabError: the folder is not that of a sweep.
-    """
-    states = {name: state_of(folder / name) for name in read_manifest(folder)}
-    return dict(sorted(states.items(), key=lambda item: _rank(item[1])))
+def in_order(states: dict[str, State]) -> dict[str, State]:
+    """By state, then as they were."""
+    return dict(sorted(states.items(), key=lambda item: ORDER.index(item[1].status)))
 
 
 def state_of(run: Path) -> State:
@@ -112,7 +110,8 @@ def _status(run: Path, summary: dict[str, Any], process: Holder | None) -> tuple
     if process and process.alive:
         return "running", ""
     if error := _last_words(run):
-        return "failed", error
+        signalled = status in ("preempted", "interrupted") and error in summary.get("error", "")
+        return status if signalled else "failed", error
     last = _last_line(run)
     if last.startswith(STARTED) and _age(run, LOG) < STARTING:
         return "running", ""
@@ -147,7 +146,3 @@ def _age(run: Path, name: str) -> float:
     """Seconds since a file of a run was written; infinity if there is none."""
     path = run / name
     return time.time() - path.stat().st_mtime if path.is_file() else float("inf")
-
-
-def _rank(state: State) -> int:
-    return ORDER.index(state.status) if state.status in ORDER else len(ORDER)

@@ -11,6 +11,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
 from seglab.runs.directory import BEST, LAST
+from seglab.runs.preemption import Preemption
 from seglab.runs.record import RunRecord
 from seglab.types import SeglabError
 
@@ -46,25 +47,29 @@ class Checkpoints(Checkpoint):
 
     Args:
         record: of the same run; it decides what is best.
+        preemption: asked after every optimiser step, and validation, whether to save because the run stops there.
         every_n_steps: optimiser steps between two saves; 0: a twentieth of the run, at most 500 steps.
     """
 
-    def __init__(self, record: RunRecord, every_n_steps: int = 0) -> None:
-        self.record, self.every_n_steps = record, every_n_steps
-        self._saved = -1
+    def __init__(self, record: RunRecord, preemption: Preemption, every_n_steps: int = 0) -> None:
+        self.record, self.preemption, self.every_n_steps = record, preemption, every_n_steps
+        self._step = -1
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self._saved = trainer.global_step
+        self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         step, period = trainer.global_step, self.every_n_steps or max(1, min(500, trainer.max_steps // 20))
-        if step == self._saved or (step % period and step != trainer.max_steps):
-            return
+        if step == self._step:
+            return  # gradients accumulate
+        self._step = step
         if trainer.val_check_batch and (batch_idx + 1) % trainer.val_check_batch == 0:
             return  # validation comes next and saves: a run killed in it would skip it when resumed from here
-        self._save_last(trainer)
+        stops = self.preemption.asked()
+        if stops or step % period == 0 or step == trainer.max_steps:
+            trainer.save_checkpoint(self.record.folder / LAST)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.sanity_checking:
@@ -72,8 +77,5 @@ class Checkpoints(Checkpoint):
         if self.record.improved:
             trainer.save_checkpoint(self.record.folder / BEST, weights_only=True)
         if trainer.state.fn == TrainerFn.FITTING:
-            self._save_last(trainer)
-
-    def _save_last(self, trainer: Trainer) -> None:
-        self._saved = trainer.global_step
-        trainer.save_checkpoint(self.record.folder / LAST)
+            self.preemption.asked()
+            trainer.save_checkpoint(self.record.folder / LAST)

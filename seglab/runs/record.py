@@ -25,6 +25,7 @@ from rich.console import Console
 from seglab.methods import Method
 from seglab.runs.directory import CONFUSION, METRICS, SUMMARY
 from seglab.runs.loggers import RunLogger
+from seglab.runs.preemption import Preemption, in_slurm
 from seglab.runs.ranks import watch
 
 MONITOR = "val/mIoU"  # higher is better; decides which checkpoint is the best one
@@ -113,7 +114,7 @@ class RunRecord(Callback):
     def _lose(self, trainer: Trainer, module: LightningModule, news: str) -> bool:
         """Note that another rank died, unless the run is over anyway."""
         with self._writing:
-            if self.status != "running":
+            if self.status != "running" or _signalled(trainer):
                 return False
             print(f"seglab: error: {news}", file=sys.stderr, flush=True)
             self._fail(trainer, module, news)
@@ -158,11 +159,13 @@ class RunRecord(Callback):
             print(self._line(trainer, scores), flush=True)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        if _is_lost_connection(exception):
+        signalled = _signalled(trainer)
+        if _is_lost_connection(exception) and not signalled:
             self.lost.wait(PATIENCE if trainer.is_global_zero else 0)  # for the name of the rank that died
         with self._writing:
-            status = "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed"
-            if not self.lost.is_set() or status == "interrupted":
+            interrupted = signalled or isinstance(exception, KeyboardInterrupt)
+            status = "failed" if not interrupted else "preempted" if in_slurm() else "interrupted"
+            if not self.lost.is_set() or interrupted:
                 self._fail(trainer, module, f"{type(exception).__name__}: {exception}", status)
 
     def finish(self, trainer: Trainer, module: LightningModule) -> None:
@@ -208,6 +211,12 @@ class RunRecord(Callback):
         }
         with self._writing:
             write_json(self.folder / SUMMARY, summary)
+
+
+def _signalled(trainer: Trainer) -> bool:
+    """Whether a signal is what ends the run."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(isinstance(callback, Preemption) and callback.signal for callback in callbacks)
 
 
 def _is_lost_connection(exception: BaseException) -> bool:

@@ -160,7 +160,9 @@ class WandbRun(RunLogger, WandbLogger):
 
     def close(self, status: str) -> None:
         self.experiment.summary["status"] = status
-        self.experiment.finish(exit_code={"finished": 0, "stopped": 0, "interrupted": 255}.get(status, 1))
+        self.experiment.finish(
+            exit_code={"finished": 0, "stopped": 0, "interrupted": 255, "preempted": 255}.get(status, 1)
+        )
         self._sure = self._step
         if self._id:
             self._keep_state()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seglab.launch.directory import STARTED, STARTING, read_states, state_of
+from seglab.launch.directory import STARTED, STARTING, state_of
+from seglab.launch.slurm_runs import states_of
 from seglab.runs.directory import MANIFEST
 from seglab.runs.lock import LOCK, hold, release
 from seglab.types import SeglabError
@@ -66,9 +67,9 @@ def test_states_are_sorted_and_what_needs_a_look_comes_last(tmp_path: Path) -> N
     for name, status in {"a": "failed", "b": "finished", "c": "stopped", "e": "finished"}.items():
         summary(tmp_path / name, status, error="boom")
     (tmp_path / MANIFEST).write_text(json.dumps({name: {} for name in "abcde"}))
-    states = read_states(tmp_path)
+    states = states_of(tmp_path)
     assert list(states) == ["b", "e", "d", "c", "a"]
     assert states["a"].error == "boom"
     (tmp_path / MANIFEST).write_text("{")
     with pytest.raises(SeglabError, match="damaged"):
-        read_states(tmp_path)
+        states_of(tmp_path)

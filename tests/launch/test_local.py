@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ import yaml
 from probes import EXPERIMENTS, run_seglab
 
 from seglab.cli import main
-from seglab.commands.sweep import Check
+from seglab.commands.sweep import Check, need
 from seglab.launch.local import Need, Pool
 from seglab.launch.sweep import SweepRun
 from seglab.runs.lock import hold, holder
@@ -134,21 +136,23 @@ def test_runs_get_as_many_gpus_as_they_ask_for() -> None:
     assert Pool(1, ["0", "1", "2"], lambda run: Need()).take(2) == ["0", "1"], "one run at a time may use several"
 
 
-def test_what_a_run_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    check = Check(Path("f.yaml"), ["4", "7"])
-    assert check._need("auto", "auto") == Need(1, 1)
-    assert check._need("gpu", 2) == check._need("auto", "-1") == check._need("cuda", [0, 1]) == Need(2, 2)
-    assert check._need("cpu", "2") == Need(2, 0)
-    assert Check(Path("f.yaml"))._need("auto", 2) == Need(2, 0), "without GPUs, two processes"
+def test_what_a_run_takes() -> None:
+    def takes(accelerator: str, devices: object, gpus: Sequence[str] = ("4", "7")) -> Need:
+        return need(SimpleNamespace(accelerator=accelerator, devices=devices), gpus)
+
+    assert takes("auto", "auto") == Need(1, 1)
+    assert takes("gpu", 2) == takes("auto", "-1") == takes("cuda", [0, 1]) == Need(2, 2)
+    assert takes("cpu", "2") == Need(2, 0)
+    assert takes("auto", 2, gpus=[]) == Need(2, 0), "without GPUs, two processes"
     with pytest.raises(SeglabError, match="there are 2 GPUs"):
-        check._need("auto", 3)
+        takes("auto", 3)
     with pytest.raises(SeglabError, match="give their number, 1"):
-        check._need("auto", "7,")
+        takes("auto", "7,")
 
 
 def test_a_grid_costs_as_many_checks_as_its_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = []
-    monkeypatch.setattr("seglab.trainer_cli.check", lambda args: parsed.append(args) or ("cpu", 1))
+    monkeypatch.setattr("seglab.loading.check", lambda args: parsed.append(args) or SimpleNamespace(trainer=None))
     check = Check(Path("f.yaml"))
     for method in "abc":
         for seed in range(5):

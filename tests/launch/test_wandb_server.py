@@ -10,7 +10,7 @@ from probes import EXPERIMENTS
 from seglab.cli import main
 from seglab.config_parser import expand_run
 from seglab.launch.sweep import SweepRun, read_sweep
-from seglab.trainer_cli import _Parse, check
+from seglab.loading import _Parse, check
 
 utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
 
@@ -65,7 +65,7 @@ def test_values_mean_the_same_to_an_agent_and_to_a_config_file(tmp_path: Path) -
     assert config.data.init_args.root == "/a place/with spaces"
     assert config.network.init_args.encoder == "resnet18", "a key of the network wins over its file, in any order"
     assert config.model.init_args.threshold == 0.1
-    assert check(run.arguments) == ("auto", config.trainer.devices)
+    assert check(run.arguments).trainer.devices == config.trainer.devices
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""A signal (SLURM's time limit, a preemption, ``kill``) ends a run at a step from which it resumes bit for bit."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from seglab.types import Interrupted
+
+SIGNALS = (signal.SIGUSR1, signal.SIGTERM)  # the time is nearly over; the job or the process is to end
+
+
+class Preemption(Callback):
+    """Ends training after the step in which a signal came, on all ranks after the same step.
+
+    A signal reaches the ranks in different steps, or only one of them. So each optimiser step starts a vote of the
+    ranks whose result is read one step later: nobody waits for it, and no GPU is involved.
+
+    Args:
+        folder: run directory, for the message.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.signal = 0  # that some rank received; 0: none
+        self._group: Any = None
+        self._vote: tuple[Tensor, dist.Work] | None = None  # of the step before
+        self._stops = False
+
+    def asked(self) -> bool:
+        """Whether to stop here. Every rank calls this at the same steps, once each, and gets the same answer."""
+        if self._group is None:
+            self._stops = bool(self.signal)
+            return self._stops
+        if self._vote is not None:
+            told, work = self._vote
+            work.wait()
+            self._stops = bool(told)
+            self.signal = int(told) or self.signal
+        vote = torch.tensor(self.signal)
+        self._vote = vote, dist.all_reduce(vote, dist.ReduceOp.MAX, group=self._group, async_op=True)
+        return self._stops
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.world_size > 1:
+            self._group = dist.new_group(backend="gloo")
+            # Lightning's own vote broadcasts and synchronises with the GPU in every step, and hears rank 0 alone
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+        for logger in trainer.loggers:
+            logger.log_metrics = self._spared(logger.log_metrics)  # type: ignore[method-assign]
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:  # Lightning's handlers, which it takes back when it is done, use collectives
+                signal.signal(number, self._receive)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one that came since ``signals_held`` arrives now
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._stops:  # the checkpoint is saved and the metrics of its step are written
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            raise self.interruption(trainer)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if self._vote is not None:
+            self._vote[1].wait()
+
+    def interruption(self, trainer: Trainer) -> Interrupted:
+        """What to raise when a signal ended training."""
+        where = f"{signal.Signals(self.signal).name} after step {trainer.global_step} of {trainer.max_steps}"
+        return Interrupted(f"interrupted by {where}: continue with `seglab fit {self.folder}`", self.signal)
+
+    def _spared(self, log: Callable[..., None]) -> Callable[..., None]:
+        """``log`` whose errors do not matter after a signal: W&B's process got it, too, and is gone."""
+
+        def spared(*args: Any, **kwargs: Any) -> None:
+            try:
+                log(*args, **kwargs)
+            except Exception:
+                if not self.signal:
+                    raise
+
+        return spared
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        self.signal = number
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let signals wait until training starts, and again once it was interrupted.
+
+    SLURM signals all processes of a job: loader processes that start meanwhile, and a run cannot end well without,
+    inherit the mask. An interrupted rank ends in peace, although ``srun`` ends all as soon as the first is gone.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        if not isinstance(sys.exc_info()[1], Interrupted):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def in_slurm() -> bool:
+    """Whether SLURM started this process."""
+    return "SLURM_JOB_ID" in os.environ
+
+
+def cluster() -> list[SLURMEnvironment]:
+    """Lightning's plugin for ranks that ``srun`` starts, without its own way to save and requeue."""
+    return [SLURMEnvironment(auto_requeue=False)] if in_slurm() and SLURMEnvironment.detect() else []
