@@ -132,10 +132,10 @@ class SaveRankState(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.loss.append(outputs["loss"].detach())
-        own = {id(buffer) for buffer in local_statistics(module)}
+        own = local_statistics(module)
         state: dict[str, dict[str, torch.Tensor]] = {"state": {}, "local": {}}
         for name, value in [*module.named_parameters(), *module.named_buffers()]:
-            state["local" if id(value) in own else "state"][name] = value.detach()
+            state["local" if name in own else "state"][name] = value.detach()
         torch.save({"keys": self.keys, "loss": self.loss} | state, self.folder / f"rank{trainer.global_rank}.pt")
 
 

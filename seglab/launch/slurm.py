@@ -135,14 +135,16 @@ def check_cluster(slurm: Slurm, runs: int, array: bool) -> None:
         dict(part.split("=", 1) for part in line.split() if "=" in part)
         for line in ask("scontrol", "show", "partition", "--all", "--oneliner").splitlines()
     ]
-    longest = {partition["PartitionName"]: partition.get("MaxTime", "UNLIMITED") for partition in partitions}
-    for name in slurm.partition.split(",") if slurm.partition else ():
-        if name not in longest:
-            raise SeglabError(f"--slurm.partition {name}: this cluster has {', '.join(longest)}")
-        if slurm.time and longest[name] != "UNLIMITED" and seconds(slurm.time) > seconds(longest[name]):
-            raise SeglabError(
-                f"--slurm.time {slurm.time}: jobs of {name} run {longest[name]} at most; longer runs go on"
-            )
+    known = {partition["PartitionName"]: partition for partition in partitions}
+    defaults = [name for name, partition in known.items() if partition.get("Default") == "YES"]
+    for name in slurm.partition.split(",") if slurm.partition else defaults:
+        if name not in known:
+            raise SeglabError(f"--slurm.partition {name}: this cluster has {', '.join(known)}")
+        longest, nodes = known[name].get("MaxTime", "UNLIMITED"), int(known[name].get("TotalNodes", slurm.nodes))
+        if slurm.time and longest != "UNLIMITED" and seconds(slurm.time) > seconds(longest):
+            raise SeglabError(f"--slurm.time {slurm.time}: jobs of {name} run {longest} at most; longer runs go on")
+        if slurm.nodes > nodes:  # without EnforcePartLimits SLURM takes such a job, which then waits for ever
+            raise SeglabError(f"--slurm.nodes {slurm.nodes}: {name} has {nodes}")
     for key in ("MaxArraySize", "MaxJobCount"):
         if array and runs > int(limits.get(key, runs)):
             raise SeglabError(

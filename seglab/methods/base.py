@@ -19,11 +19,13 @@ from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
 from seglab.methods.optim import OptimizerFactory, Schedule, Separate, build_optimizer, follow_config
 from seglab.networks import Network, NetworkFactory
 from seglab.networks.weights import load_student
-from seglab.ops.distributed import average_, total
+from seglab.ops.distributed import average_, each_rank, fill_, mean, total, world_size
 from seglab.ops.ema import Teacher
 from seglab.ops.losses import Criterion
 from seglab.ops.norm import local_statistics
 from seglab.types import Batch, Sample, SeglabError
+
+LOCAL = "local_statistics"  # in a checkpoint of several ranks: running statistics of each, ranks N
 
 
 class Addition(nn.Module, ABC):
@@ -152,9 +154,15 @@ class Method(LightningModule, ABC):
         self.pseudo_quality.persistent(True)  # so that the curves of a resumed run have no dent
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Every rank comes here and rank 0 writes. What ranks hold apart is first made one (the state has these very
-        # tensors), so that a resumed run, on any number of ranks, goes on as this one does.
-        average_(local_statistics(self))
+        # Every rank comes here and rank 0 writes. Of what ranks hold apart the state has the mean, for scoring and for
+        # another number of ranks, and LOCAL each rank's own: a checkpoint, whenever it is asked for, changes nothing.
+        local = self._local_statistics(checkpoint)
+        if local and world_size() > 1:
+            rows = each_rank(list(local.values()))
+            averaged = {name: torch.empty_like(value) for name, value in local.items()}
+            fill_(list(averaged.values()), mean(rows))
+            checkpoint["state_dict"].update(averaged)
+            checkpoint[LOCAL] = rows
         for name, count in cast(dict[str, Tensor], self.pseudo_quality.metric_state).items():
             count.copy_(total(count) * (self.global_rank == 0))
             checkpoint["state_dict"][f"pseudo_quality.{name}"] = count
@@ -171,8 +179,19 @@ class Method(LightningModule, ABC):
                 f"the checkpoint is of another method, network or number of classes: {len(wrong)} of {len(shapes[0])} "
                 f"tensors differ, {wrong[0]} among them"
             )
+        rows = checkpoint.get(LOCAL, ())
+        if len(rows) == world_size():
+            local = self._local_statistics(checkpoint)
+            fill_([checkpoint["state_dict"][name] for name in local], rows[self.global_rank])
         for name in self.pseudo_quality.metric_state if self.global_rank else ():  # rank 0 goes on with all counts
             checkpoint["state_dict"][f"pseudo_quality.{name}"].zero_()
+
+    def _local_statistics(self, checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+        """Those that a checkpoint holds: frozen copies are not in it."""
+        return {name: value for name, value in local_statistics(self).items() if name in checkpoint["state_dict"]}
+
+    def _join_statistics(self) -> None:
+        average_(list(local_statistics(self).values()))
 
     @property
     def has_teacher(self) -> bool:
@@ -240,6 +259,9 @@ class Method(LightningModule, ABC):
                 file=sys.stderr,
             )
 
+    def on_train_end(self) -> None:
+        self._join_statistics()  # a last validation sets DDP up anew, which would give all ranks those of rank 0
+
     @property
     def learning_rate_scale(self) -> float:
         """Of the labeled images of an optimiser step, over all ranks and accumulated batches."""
@@ -249,7 +271,7 @@ class Method(LightningModule, ABC):
     # Evaluation: the same in fit, validate and test.
 
     def on_validation_epoch_start(self) -> None:
-        average_(local_statistics(self))  # apart since the last validation or checkpoint
+        self._join_statistics()  # apart since the last validation
 
     def validation_step(self, sample: Sample, batch_idx: int) -> dict[str, Tensor]:
         """Class indices 1 H W uint8 of each evaluated network, for the callbacks that write them."""

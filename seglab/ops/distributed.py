@@ -46,13 +46,32 @@ class Total(torch.autograd.Function):
 
 
 @torch.no_grad()
-def average_(tensors: Sequence[Tensor]) -> None:
-    """Replace floating-point tensors by their mean over the ranks, with one message; equal ones stay as they are."""
-    if not tensors or not _several():
-        return
-    mean = total(torch.cat([x.flatten().double() for x in tensors])) / dist.get_world_size()
-    for x, part in zip(tensors, mean.split([x.numel() for x in tensors]), strict=True):
+def each_rank(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors of all ranks, those of a rank as one row: ranks N, in one message."""
+    return gather(torch.cat([x.flatten() for x in tensors])[None])
+
+
+@torch.no_grad()
+def fill_(tensors: Sequence[Tensor], row: Tensor) -> None:
+    """Replace tensors by the parts of a row that ``each_rank`` made, or of the mean of such rows."""
+    for x, part in zip(tensors, row.split([x.numel() for x in tensors]), strict=True):
         x.copy_(part.view_as(x))
+
+
+def average_(tensors: Sequence[Tensor]) -> None:
+    """Replace floating-point tensors by their mean over the ranks; equal ones stay as they are."""
+    if tensors and _several():
+        fill_(tensors, mean(each_rank(tensors)))
+
+
+def mean(rows: Tensor) -> Tensor:
+    """Of rows R N in double precision: N. Of equal rows it is that row to the last bit."""
+    return rows.double().sum(0) / len(rows)
+
+
+def world_size() -> int:
+    """Processes of the run."""
+    return dist.get_world_size() if _several() else 1
 
 
 def gather_objects(x: T) -> list[T]:

@@ -34,10 +34,15 @@ def frozen_statistics(module: nn.Module, frozen: bool = True) -> Iterator[None]:
             norm.momentum = momentum
 
 
-def local_statistics(module: nn.Module) -> list[Tensor]:
-    """Running means and variances that follow the images of one rank alone."""
-    own = [norm for norm in batch_norms(module) if not isinstance(norm, nn.SyncBatchNorm | SyncBatchNormOnCPU)]
-    return [buffer for norm in own for buffer in norm.buffers(recurse=False) if buffer.is_floating_point()]
+def local_statistics(module: nn.Module) -> dict[str, Tensor]:
+    """Running means and variances that follow the images of one rank alone, by their names in the module."""
+    return {
+        f"{path}.{name}": buffer
+        for path, norm in module.named_modules()
+        if isinstance(norm, _BatchNorm) and not isinstance(norm, nn.SyncBatchNorm | SyncBatchNormOnCPU)
+        for name, buffer in norm.named_buffers(recurse=False)
+        if buffer.is_floating_point()
+    }
 
 
 class SyncBatchNormOnCPU(_BatchNorm):

@@ -131,7 +131,7 @@ def test_an_array_survives_what_happens_to_its_runs(
     capfd.readouterr()
     assert main(["sweep", "status", str(folder)]) == 0
     told = capfd.readouterr().out
-    assert "1 cancelled, 3 failed, 1 killed, 1 requeued" in told
+    assert "1 requeued, 1 cancelled, 1 killed, 3 failed" in told
     assert "SIGKILL" in told
     assert "--start" in told
 
@@ -154,9 +154,9 @@ def test_an_array_survives_what_happens_to_its_runs(
     [
         (["--slurm.partition=nope"], "this cluster has main, short"),
         (["--slurm.partition=short", "--slurm.time=60"], "jobs of short run 00:05:00 at most"),
-        (["--slurm.nodes=3"], "Nothing was submitted"),
+        (["--slurm.nodes=3"], "main has 2"),
         (["--slurm.flags=[--nonsense]"], "nonsense"),
-        (["--run_dir=/proc/run"], "cannot write /proc/run"),
+        (["--run_dir=/proc/run"], "cannot write to /proc/run"),
     ],
 )
 def test_what_the_cluster_does_not_take_is_named_and_not_submitted(

@@ -56,7 +56,7 @@ def train_a_half(rank: int, folder: Path) -> None:
     assert not local_statistics(module)
     own = network()
     own(IMAGES[rank::2])
-    average_(local_statistics(own))
+    average_(list(local_statistics(own).values()))
     shared = {f"shared.{name}": buffer for name, buffer in own.named_buffers()}
     torch.save(train(module, IMAGES[rank::2]) | shared, folder / f"{rank}.pt")
 
