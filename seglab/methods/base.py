@@ -3,7 +3,7 @@
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -96,6 +96,7 @@ class Method(LightningModule, ABC):
         self.start = start
         self.seed = seed
         self._hidden: Tensor | None = None
+        self._own_statistics: Tensor | None = None  # of this rank, in the checkpoint that it resumes from
 
     # The algorithm: what a method's file writes.
 
@@ -156,7 +157,7 @@ class Method(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Every rank comes here and rank 0 writes. Of what ranks hold apart the state has the mean, for scoring and for
         # another number of ranks, and LOCAL each rank's own: a checkpoint, whenever it is asked for, changes nothing.
-        local = self._local_statistics(checkpoint)
+        local = self._local_statistics(checkpoint["state_dict"])
         if local and world_size() > 1:
             rows = each_rank(list(local.values()))
             averaged = {name: torch.empty_like(value) for name, value in local.items()}
@@ -180,15 +181,13 @@ class Method(LightningModule, ABC):
                 f"tensors differ, {wrong[0]} among them"
             )
         rows = checkpoint.get(LOCAL, ())
-        if len(rows) == world_size():
-            local = self._local_statistics(checkpoint)
-            fill_([checkpoint["state_dict"][name] for name in local], rows[self.global_rank])
+        self._own_statistics = rows[self.global_rank] if len(rows) == world_size() else None
         for name in self.pseudo_quality.metric_state if self.global_rank else ():  # rank 0 goes on with all counts
             checkpoint["state_dict"][f"pseudo_quality.{name}"].zero_()
 
-    def _local_statistics(self, checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-        """Those that a checkpoint holds: frozen copies are not in it."""
-        return {name: value for name, value in local_statistics(self).items() if name in checkpoint["state_dict"]}
+    def _local_statistics(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Those that a state dict holds: frozen copies are not in it."""
+        return {name: value for name, value in local_statistics(self).items() if name in state}
 
     def _join_statistics(self) -> None:
         average_(list(local_statistics(self).values()))
@@ -248,6 +247,9 @@ class Method(LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_start(self) -> None:
+        if self._own_statistics is not None:  # not earlier: DDP begins by giving all ranks those of rank 0
+            fill_(list(self._local_statistics(self.state_dict()).values()), self._own_statistics)
+            self._own_statistics = None
         if self.global_step:  # resumed
             scheduler = cast(LambdaLR, self.lr_schedulers())
             follow_config(self, self.optimizer, self.schedule, scheduler, self.separate(), self.learning_rate_scale)
