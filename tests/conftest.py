@@ -1,6 +1,7 @@
 """Data sets that several tests read; a test that spoils one writes its own with ``layouts``."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from layouts import (
     write_synthia,
     write_voc,
 )
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """What a run notes for its ranks (folder, address, port) ends with the test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

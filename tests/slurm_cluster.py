@@ -90,6 +90,7 @@ class Cluster:
         """Start a requeued job now; SLURM lets it rest for two minutes."""
         self.until_state(job, "PENDING")
         self.until(lambda: not self.said("squeue", "-h", "--states=completing"))
+        time.sleep(3)  # the nodes clear the job away a little later than the controller believes
         self.said("scontrol", "update", f"jobid={job}", "starttime=now")
 
 
