@@ -55,7 +55,7 @@ class Schedule:
     def scale(self, batch: int) -> float:
         """What learning rates are multiplied with for ``batch`` labeled images per optimiser step."""
         power = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}[self.scale_lr]
-        return (batch / (self.reference_batch or batch)) ** power
+        return (batch / self.reference_batch) ** power if self.reference_batch else 1.0
 
     def factor(self, step: int, steps: int) -> float:
         """What the learning rate is multiplied with at ``step`` of a run of ``steps``."""

@@ -1,5 +1,7 @@
 """A signal (SLURM's time limit, a preemption, ``kill``) ends a run at a step from which it resumes bit for bit."""
 
+import atexit
+import multiprocessing
 import os
 import signal
 import sys
@@ -103,11 +105,19 @@ def signals_held() -> Iterator[None]:
     inherit the mask. An interrupted rank ends in peace, although ``srun`` ends all as soon as the first is gone.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    atexit.register(_end_loaders)
     try:
         yield
     finally:
         if not isinstance(sys.exc_info()[1], Interrupted):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _end_loaders() -> None:
+    """End loader processes that are left at exit: they do not hear SIGTERM, with which Python would wait for them."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler calls an ended loader an error
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def in_slurm() -> bool:
