@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from seglab.types import SeglabError
 
@@ -40,6 +41,8 @@ Every command takes --help.
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``seglab``; returns the exit code."""
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(str(Path.cwd()))  # a config may name a class of a file here; as `python -m seglab` finds it
     try:
         _run(sys.argv[1:] if args is None else args)
     except SeglabError as error:
