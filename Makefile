@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo table test bench lint format clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "seglab needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.11" % v)'
@@ -19,6 +19,14 @@ demo: $(INSTALLED)  ## Draw street scenes, train FixMatch on 1/8 of the labels, 
 	$(BIN)/seglab fit -c experiments/benchmark/streets_1_8.yaml -c experiments/method/fixmatch.yaml --trainer.max_steps 200 --run_dir runs/demo --ckpt_path last
 	$(BIN)/seglab validate runs/demo
 	$(BIN)/seglab predict runs/demo --images data/streets/cityscapes/leftImg8bit/test/seedorf --output runs/demo/predictions
+
+JOBS ?= 1
+table: $(INSTALLED)  ## The tables of experiments/README.md on streets: every method, three seeds. Again: goes on.
+	$(BIN)/seglab data streets --root data/streets
+	OMP_NUM_THREADS=1 $(BIN)/seglab sweep experiments/sweeps/streets_1_64.yaml --jobs $(JOBS)
+	$(BIN)/seglab fit -c experiments/benchmark/streets.yaml -c experiments/method/supervised.yaml --data.target.workers 1 --run_dir runs/streets_source --ckpt_path last
+	OMP_NUM_THREADS=1 $(BIN)/seglab sweep experiments/sweeps/streets_warm.yaml --jobs $(JOBS)
+	$(BIN)/seglab compare runs/sweeps/streets_1_64 runs/sweeps/streets_warm --html runs/table.html
 
 test: $(INSTALLED)  ## Everything that CI runs.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
