@@ -24,12 +24,14 @@ STEPS = 8
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 
 
-def command(root: Path, folder: Path, *flags: str, method: str = "supervised", ranks: int = 1) -> list[str]:
+def command(
+    root: Path, folder: Path, *flags: str, method: str = "supervised", ranks: int = 1, steps: int = STEPS
+) -> list[str]:
     """``fit`` into ``folder`` with a checkpoint after each step, on any number of ranks."""
     batches = ("--data.labeled_batch", "4", "--data.unlabeled_batch", "4", "--data.workers", "1")
     often = ("--checkpoint_every", "1", "--trainer.val_check_interval", "4", "--run_dir", str(folder))
     where = TWO_RANKS if ranks == 2 else ()
-    return fit_command(method, root, folder.parent, STEPS, *batches, *often, *where, *flags)
+    return fit_command(method, root, folder.parent, steps, *batches, *often, *where, *flags)
 
 
 @contextmanager
