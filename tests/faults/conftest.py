@@ -4,11 +4,8 @@ from pathlib import Path
 
 import pytest
 from harness import command
-from host_sync import no_host_sync
 
 from seglab.cli import main
-
-__all__ = ["no_host_sync"]
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,14 @@
 """Losses, gradients and weights that are not finite: training ends, names the cause, and saves none of it."""
 
-import contextlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from harness import STEPS, command, goes_on_alike, last_words, started
+from host_sync import NoHostSync
 from probes import weights
 
 from seglab.cli import main
@@ -60,14 +61,12 @@ def test_the_rank_whose_loss_broke_is_named_and_nobody_waits(camvid: Path, tmp_p
     assert json.loads((run / "summary.json").read_text())["error"] in f"SeglabError: {error}"
 
 
-def test_no_step_waits_for_the_device(
-    camvid: Path, tmp_path: Path, no_host_sync: contextlib.AbstractContextManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_step_waits_for_the_device(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("on_train_batch_start", "on_after_backward", "on_before_optimizer_step"):
         hook = getattr(Numbers, name)
 
-        def guarded(*args: object, hook: object = hook) -> None:
-            with no_host_sync:
+        def guarded(*args: object, hook: Callable = hook) -> None:
+            with NoHostSync():
                 hook(*args)
 
         monkeypatch.setattr(Numbers, name, guarded)

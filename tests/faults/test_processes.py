@@ -39,7 +39,9 @@ def test_a_killed_loader_is_named(camvid: Path, whole: Path, tmp_path: Path) -> 
         os.kill(loader, signal.SIGKILL)
         code, said = last_words(process)
     assert code == 1
-    assert f"seglab: error: loader process {loader} was lost (killed by signal: Killed)" in said
+    assert (
+        f"seglab: error: loader process {loader} was lost (" in said
+    )  # "killed by signal: Killed" or, by the moment, "exited unexpectedly"
     assert "fewer --data.workers" in said
     assert "Traceback" not in said
     summary = json.loads((run / "summary.json").read_text())
