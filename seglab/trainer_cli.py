@@ -291,6 +291,7 @@ class SeglabCLI(LightningCLI):
                 logger.bind(self.record.folder, identity, yaml.safe_load(self.text))
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
+        self.record.watch(self.trainer, model)
         try:
             with signals_held():
                 self.trainer.fit(model, datamodule=datamodule, **kwargs)

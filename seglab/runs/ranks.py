@@ -91,10 +91,10 @@ class SyncNorms(TorchSyncBatchNorm):
 
 
 def watch(launcher: Any, report: Callable[[str], bool]) -> None:
-    """Report the first of the ranks that ``launcher`` started that ends badly, and see to it that this one ends too.
+    """Report the first of the ranks that ``launcher`` will start that ends badly, and see that this one ends too.
 
     Args:
-        launcher: of the trainer; nothing happens if it started no process.
+        launcher: of a trainer that has not begun; nothing happens if it starts no process.
         report: takes what happened to which rank; False if this process knows, and ends, without.
     """
 
@@ -107,11 +107,21 @@ def watch(launcher: Any, report: Callable[[str], bool]) -> None:
                 other.kill()
             os._exit(1)
 
-    # Lightning's own observer looks at this very list. It would kill rank 0 before it could say what happened.
-    watched = getattr(launcher, "procs", [])
-    if not watched:
-        return
-    processes = launcher.procs = list(watched)
-    watched.clear()
-    for rank, process in enumerate(processes, 1):
-        threading.Thread(target=wait, args=(rank, process), daemon=True).start()
+    launch = launcher.launch
+    processes: list[subprocess.Popen] = []
+
+    def launch_watched(function: Callable, *args: Any, **kwargs: Any) -> Any:
+        def begin(*args: Any, **kwargs: Any) -> Any:
+            # Lightning's own observer looks at this very list. It would kill rank 0 before it could say what happened.
+            watched = getattr(launcher, "procs", [])
+            processes.extend(watched)
+            launcher.procs = processes
+            watched.clear()
+            for rank, process in enumerate(processes, 1):
+                threading.Thread(target=wait, args=(rank, process), daemon=True).start()
+            return function(*args, **kwargs)
+
+        launcher.launch = launch  # what is launched later runs in the same processes
+        return launch(begin, *args, **kwargs)
+
+    launcher.launch = launch_watched

@@ -122,8 +122,9 @@ class RunRecord(Callback):
     def images_per_second(self) -> float:
         return self.images / self.train_seconds if self.train_seconds else float("nan")
 
-    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        if stage == "fit":
+    def watch(self, trainer: Trainer, module: LightningModule) -> None:
+        """Learn of the death of other ranks from the moment on that they are started."""
+        if trainer.strategy.launcher is not None:
             watch(trainer.strategy.launcher, lambda news: self._lose(trainer, module, news))
 
     def _lose(self, trainer: Trainer, module: LightningModule, news: str) -> bool:

@@ -32,6 +32,17 @@ def test_ranks_end_with_the_first_and_go_on_alike(camvid: Path, tmp_path: Path) 
     assert_alike(run, whole)
 
 
+def test_a_rank_that_dies_before_it_has_begun_is_named(camvid: Path, tmp_path: Path) -> None:
+    with started(*command(camvid, tmp_path / "run", ranks=2)) as process:
+        wait(lambda: children(process.pid, rank=1), process)
+        os.kill(children(process.pid, rank=1)[0], signal.SIGKILL)
+        code, said = last_words(process)
+    assert code == 1
+    assert "seglab: error: rank 1 was killed by SIGKILL" in said
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (summary["status"], summary["error"]) == ("failed", "rank 1 was killed by SIGKILL")
+
+
 def test_a_killed_loader_is_named(camvid: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with slowly(camvid, run) as process:
