@@ -36,7 +36,7 @@ from seglab.runs.numbers import Numbers
 from seglab.runs.panels import Panels, PanelSettings
 from seglab.runs.predictions import PredictionWriter
 from seglab.runs.preemption import Preemption, cluster, signals_held
-from seglab.runs.ranks import SyncNorms, check_division, check_strategy, elastic_size
+from seglab.runs.ranks import FIRST, SyncNorms, check_division, check_strategy, elastic_size, end_with_first
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.tensorboard import TensorBoardRun  # noqa: F401 - found by its short name
 from seglab.runs.wandb import WandbRun
@@ -210,6 +210,8 @@ class SeglabCLI(LightningCLI):
             directory.create(folder)
             hold(folder)
             directory.write_whole(folder / directory.CONFIG, self.text)
+        if not rank():
+            os.environ[FIRST] = str(os.getpid())
         os.environ[RUN_DIR] = str(folder)
 
     def _parent(self) -> Path:
@@ -370,6 +372,8 @@ def run(args: list[str]) -> None:
         SeglabError: the config is wrong or the run fails for a reason that the user can mend.
     """
     silence()
+    if rank():
+        end_with_first()
     try:
         SeglabCLI(expand_run(args))
     except MisconfigurationException as error:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seglab.ops.norm import synchronised
+from seglab.runs.preemption import in_slurm
 from seglab.types import SeglabError
 
 # Lightning's own choice for several processes is "ddp", so its settings belong there. Buffers are not broadcast: banks
@@ -25,6 +26,7 @@ if FORWARD_SYNC not in signature(DistributedDataParallel).parameters:
     FORWARD_SYNC = "broadcast_buffers"  # its name in earlier versions of torch
 StrategyRegistry.register("ddp", DDPStrategy, override=True, **{FORWARD_SYNC: False})  # type: ignore[arg-type]
 
+FIRST = "SEGLAB_FIRST_RANK"  # process of rank 0, told to the ranks that it starts
 ALLOWED = ("auto", "ddp")
 GRACE = 10.0  # seconds that rank 0 has to end by itself when another one died; it may hang in a collective
 
@@ -88,6 +90,19 @@ class SyncNorms(TorchSyncBatchNorm):
 
     def apply(self, model: nn.Module) -> nn.Module:
         return synchronised(model, cast(LightningModule, model).trainer.strategy.root_device)
+
+
+def end_with_first() -> None:
+    """Have a rank that rank 0 started end when rank 0 is gone, for whose answer it would wait half an hour."""
+    first = int(os.environ.get(FIRST, "0"))
+
+    def follow() -> None:
+        while os.getppid() == first:
+            time.sleep(1)
+        os._exit(1)
+
+    if first and "TORCHELASTIC_RUN_ID" not in os.environ and not in_slurm():  # which start and end all ranks themselves
+        threading.Thread(target=follow, daemon=True).start()
 
 
 def watch(launcher: Any, report: Callable[[str], bool]) -> None:

@@ -43,6 +43,13 @@ def test_a_rank_that_dies_before_it_has_begun_is_named(camvid: Path, tmp_path: P
     assert (summary["status"], summary["error"]) == ("failed", "rank 1 was killed by SIGKILL")
 
 
+def test_no_rank_waits_for_a_first_one_that_died_at_its_start(camvid: Path, tmp_path: Path) -> None:
+    with started(*command(camvid, tmp_path / "run", ranks=2)) as process:
+        wait(lambda: children(process.pid, rank=1), process)
+        process.kill()
+        wait(lambda: not session(process.pid))
+
+
 def test_a_killed_loader_is_named(camvid: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with slowly(camvid, run) as process:
