@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo table test bench lint format clean
+.PHONY: demo table test torture bench lint format clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "seglab needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.11" % v)'
@@ -30,6 +30,9 @@ table: $(INSTALLED)  ## The tables of experiments/README.md on streets: every me
 
 test: $(INSTALLED)  ## Everything that CI runs.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+torture: $(INSTALLED)  ## Kill runs at random moments until all are done; SEED=N repeats one, KILLS=N is per run.
+	OMP_NUM_THREADS=1 TORTURE_SEED=$(SEED) TORTURE_KILLS=$(KILLS) $(BIN)/python -m pytest -m torture -s tests/faults
 
 bench: $(INSTALLED)  ## Speed and memory; each script writes its JSON beside itself.
 	set -e; for script in experiments/bench/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script; done

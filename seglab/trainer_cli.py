@@ -28,13 +28,15 @@ from seglab.methods import Addition, Method, Schedule
 from seglab.networks import NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
-from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints
+from seglab.runs.checkpoints import AtomicCheckpointIO, Checkpoints, last_whole
+from seglab.runs.failures import explained
 from seglab.runs.lock import hold, release
 from seglab.runs.loggers import RunLogger
+from seglab.runs.numbers import Numbers
 from seglab.runs.panels import Panels, PanelSettings
 from seglab.runs.predictions import PredictionWriter
 from seglab.runs.preemption import Preemption, cluster, signals_held
-from seglab.runs.ranks import SyncNorms, check_division, check_strategy, elastic_size
+from seglab.runs.ranks import FIRST, SyncNorms, check_division, check_strategy, elastic_size, end_with_first
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.tensorboard import TensorBoardRun  # noqa: F401 - found by its short name
 from seglab.runs.wandb import WandbRun
@@ -87,6 +89,7 @@ class SeglabCLI(LightningCLI):
 
     run_folder: Path | None = None
     continues = False  # the run directory holds an earlier part of this run
+    falls_back = False  # its last.ckpt is damaged
 
     def __init__(self, args: list[str]) -> None:
         super().__init__(
@@ -188,21 +191,27 @@ class SeglabCLI(LightningCLI):
         self.run_folder = self.run_folder or directory.find_last(
             self._parent(), config.seed_everything, yaml.safe_load(self.text)
         )
-        resume = self.run_folder is not None and (self.run_folder / directory.LAST).is_file()
+        self.continues = self.run_folder is not None and (self.run_folder / directory.CONFIG).is_file()
+        resume = self.run_folder is not None and bool(directory.resumable(self.run_folder))
         if not rank():
             print(f"seglab: {f'resuming {self.run_folder}' if resume else 'no checkpoint to resume'}", file=sys.stderr)
-        self.continues = self.run_folder is not None and (self.run_folder / directory.CONFIG).is_file()
-        return str(self.run_folder / directory.LAST) if self.run_folder and resume else None
+        checkpoint = _last_whole(self.run_folder) if self.run_folder and resume else None
+        self.falls_back = checkpoint is not None and Path(checkpoint).name != Path(directory.LAST).name
+        return checkpoint
 
     def _open_run(self, folder: Path) -> None:
         """Create or continue the run directory; rank 0 tells the ranks that it starts."""
         if not rank() and self.continues:
             hold(folder)
             directory.update_config(folder, self.text)
+            if self.falls_back:  # else the next save would put the damaged file in the place of the good one
+                (folder / directory.LAST).unlink(missing_ok=True)
         elif not rank():
             directory.create(folder)
             hold(folder)
-            (folder / directory.CONFIG).write_text(self.text)
+            directory.write_whole(folder / directory.CONFIG, self.text)
+        if not rank():
+            os.environ[FIRST] = str(os.getpid())
         os.environ[RUN_DIR] = str(folder)
 
     def _parent(self) -> Path:
@@ -211,12 +220,12 @@ class SeglabCLI(LightningCLI):
     def _find_checkpoint(self) -> str:
         """The checkpoint file to evaluate."""
         config = self.config[self.subcommand]
-        named = {None: directory.LAST, "last": directory.LAST, "best": directory.BEST}
-        if config.ckpt_path not in named:
+        if config.ckpt_path not in (None, "last", "best"):
             return config.ckpt_path
         if not config.run_dir:
             raise SeglabError(f"which weights? `seglab {self.subcommand} RUN_DIR`, or --ckpt_path with a file")
-        return str(Path(config.run_dir) / named[config.ckpt_path])
+        folder = Path(config.run_dir)
+        return str(folder / directory.BEST) if config.ckpt_path == "best" else _last_whole(folder)
 
     def _config_text(self) -> str:
         """The config as it is saved: complete, and free of what belongs to this launch alone."""
@@ -261,12 +270,13 @@ class SeglabCLI(LightningCLI):
         self.record = RunRecord(folder, self.identity)
         bar = progress_bar() if trainer.enable_progress_bar is not False else []
         kwargs["enable_progress_bar"] = bool(bar)
-        self.preemption = Preemption(folder)
+        self.preemption, numbers = Preemption(folder), Numbers(self.record)
         kwargs["callbacks"] += [
             Panels(folder, panels),
             self.record,
             self.preemption,
-            Checkpoints(self.record, self.preemption, self._get(self.config, "checkpoint_every")),
+            numbers,
+            Checkpoints(self.record, self.preemption, numbers, self._get(self.config, "checkpoint_every")),
             *bar,
         ]
         kwargs["logger"] = [MetricsLogger(folder), *_with_sweep(_as_list(trainer.logger))]
@@ -283,6 +293,7 @@ class SeglabCLI(LightningCLI):
                 logger.bind(self.record.folder, identity, yaml.safe_load(self.text))
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, **kwargs: Any) -> None:
+        self.record.watch(self.trainer, model)
         try:
             with signals_held():
                 self.trainer.fit(model, datamodule=datamodule, **kwargs)
@@ -361,10 +372,16 @@ def run(args: list[str]) -> None:
         SeglabError: the config is wrong or the run fails for a reason that the user can mend.
     """
     silence()
+    if rank():
+        end_with_first()
     try:
         SeglabCLI(expand_run(args))
     except MisconfigurationException as error:
         raise SeglabError(str(error)) from error
+    except (OSError, RuntimeError) as error:
+        if (told := explained(error)) is error:
+            raise
+        raise told from error
     finally:
         release()
 
@@ -378,9 +395,19 @@ def silence() -> None:
 
 
 def _checkpoint_of(start: Path) -> str:
+    if start.is_dir() and directory.resumable(start):
+        return _last_whole(start)
     checkpoint = start / directory.LAST if start.is_dir() else start
     if not checkpoint.is_file():
         raise SeglabError(f"--start {start}: {checkpoint} does not exist; give a run directory or a checkpoint file")
+    return str(checkpoint)
+
+
+def _last_whole(folder: Path) -> str:
+    """The checkpoint of a run to go on from; says so if that is not its ``last.ckpt``."""
+    checkpoint, told = last_whole(folder)
+    if told and not rank():
+        print(f"seglab: warning: {told}", file=sys.stderr)
     return str(checkpoint)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seglab.launch.sweep import SweepRun
-from seglab.runs.directory import CONFIG, LAST, LOG, MANIFEST, METRICS, SUMMARY, writable
+from seglab.runs.directory import CONFIG, LAST, LOG, MANIFEST, METRICS, SUMMARY, writable, write_whole
 from seglab.runs.lock import Holder, holder
 from seglab.types import SeglabError
 
@@ -58,9 +58,7 @@ def write_manifest(folder: Path, runs: Iterable[SweepRun]) -> None:
     known = read_manifest(folder) if (folder / MANIFEST).is_file() else {}
     known |= {run.name: run.parameters for run in runs}
     writable(folder, "choose another --dir")
-    partial = folder / f".{MANIFEST}.partial"
-    partial.write_text(json.dumps(known, indent=2) + "\n")
-    partial.replace(folder / MANIFEST)
+    write_whole(folder / MANIFEST, json.dumps(known, indent=2) + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:

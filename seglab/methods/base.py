@@ -95,6 +95,7 @@ class Method(LightningModule, ABC):
         self.streams = tuple(dict.fromkeys([*self.streams, *(name for part in additions for name in part.streams)]))
         self.start = start
         self.seed = seed
+        self.latest: dict[str, Tensor] = {}  # of the latest batch, weighted and without gradient
         self._hidden: Tensor | None = None
         self._own_statistics: Tensor | None = None  # of this rank, in the checkpoint that it resumes from
 
@@ -226,9 +227,10 @@ class Method(LightningModule, ABC):
         for part in self.additions:
             terms |= cast(Addition, part).losses(self, batch)
         total = torch.stack([term.float() for term in terms.values()]).sum()
+        self.latest = {name: term.detach() for name, term in terms.items()}
         self.log("train/loss", total.detach(), prog_bar=True)
         if len(terms) > 1:
-            self.log_dict({f"train/loss/{name}": term.detach() for name, term in terms.items()})
+            self.log_dict({f"train/loss/{name}": term for name, term in self.latest.items()})
         return total
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

@@ -1,6 +1,8 @@
-"""Checkpoints of a run: ``last`` to resume from and ``best`` to evaluate, each replaced in one step."""
+"""Checkpoints of a run: ``last`` to resume from, ``previous`` to it, ``best`` to evaluate; replaced in one step."""
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +12,43 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
-from seglab.runs.directory import BEST, LAST
+from seglab.runs.directory import BEST, CONFIG, LAST, PREVIOUS
+from seglab.runs.failures import system_error
+from seglab.runs.numbers import Numbers
 from seglab.runs.preemption import Preemption
 from seglab.runs.record import RunRecord
 from seglab.types import SeglabError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, then renames: a killed process leaves the old checkpoint whole."""
+    """Writes beside the target, then renames: a killed process leaves the old checkpoint whole.
+
+    ``last.ckpt`` becomes ``previous.ckpt`` before the new one takes its place. Whenever the process is killed, one of
+    the two is there and whole.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         target = Path(path)
         partial = target.with_name(f".{target.name}.partial")
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
+            if target.name == Path(LAST).name and target.is_file():
+                target.replace(target.with_name(Path(PREVIOUS).name))
             partial.replace(target)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise SeglabError(f"cannot write checkpoint {target} ({error.strerror}); the one before is kept") from error
+        except (OSError, RuntimeError) as error:  # torch turns the one that a write raises into the other
+            cause = system_error(error)
+            if cause is None:
+                raise
+            remove_partial(target.parent)
+            raise SeglabError(f"cannot write checkpoint {target} ({cause.strerror}); the one before is kept") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        if zipfile.is_zipfile(path) and (flaw := damage(Path(path))):  # torch loads changed bits without a word
+            raise SeglabError(f"checkpoint {path} is damaged: {flaw}")
         try:
             return super().load_checkpoint(path, map_location or (lambda storage, _: storage), weights_only=True)
         except FileNotFoundError:
@@ -42,21 +57,67 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise SeglabError(f"checkpoint {path} is damaged or holds more than tensors: {error}") from error
 
 
+def damage(path: Path) -> str:
+    """What is wrong with the file of a checkpoint, whatever it holds; empty if every byte is as it was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except FileNotFoundError:
+        return "it does not exist"
+    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        return str(error) or type(error).__name__
+    return f"the checksum of {part} does not match" if part else ""
+
+
+def last_whole(folder: Path) -> tuple[Path, str]:
+    """The checkpoint to go on from: ``last``, or the one before it where the file of ``last`` is damaged or gone.
+
+    Returns:
+        Its path, and what to tell about it; empty for ``last``.
+
+    Raises:
+        SeglabError: neither is whole; names both.
+    """
+    flaws = {}
+    for path in (folder / LAST, folder / PREVIOUS):
+        flaws[path] = damage(path)
+        if not flaws[path]:
+            told = "; ".join(f"{bad} cannot be used: {flaw}" for bad, flaw in flaws.items() if flaw)
+            return path, f"{told}; {path} takes its place" if told else ""
+    listed = "; ".join(f"{path}: {flaw}" for path, flaw in flaws.items())
+    best = ", or evaluate its best weights with --ckpt_path best" if (folder / BEST).is_file() else ""
+    raise SeglabError(
+        f"no checkpoint of {folder} is whole ({listed}): train anew with `seglab fit -c {folder / CONFIG}`{best}"
+    )
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a process that was killed, or could not write, left of a checkpoint."""
+    for path in folder.glob(".*.partial"):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:  # the folder cannot be written, which whoever calls tells, or who writes next
+            return
+
+
 class Checkpoints(Checkpoint):
     """Saves ``last`` every few steps and at the end, and ``best`` (weights only) when the record says so.
 
     Args:
         record: of the same run; it decides what is best.
         preemption: asked after every optimiser step, and validation, whether to save because the run stops there.
+        numbers: asked before every save whether training is still sound; it raises otherwise.
         every_n_steps: optimiser steps between two saves; 0: a twentieth of the run, at most 500 steps.
     """
 
-    def __init__(self, record: RunRecord, preemption: Preemption, every_n_steps: int = 0) -> None:
-        self.record, self.preemption, self.every_n_steps = record, preemption, every_n_steps
+    def __init__(self, record: RunRecord, preemption: Preemption, numbers: Numbers, every_n_steps: int = 0) -> None:
+        self.record, self.preemption, self.numbers, self.every_n_steps = record, preemption, numbers, every_n_steps
         self._step = -1
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._step = trainer.global_step
+        if trainer.is_global_zero:
+            remove_partial((self.record.folder / LAST).parent)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -69,6 +130,7 @@ class Checkpoints(Checkpoint):
             return  # validation comes next and saves: a run killed in it would skip it when resumed from here
         stops = self.preemption.asked()
         if stops or step % period == 0 or step == trainer.max_steps:
+            self.numbers.check(trainer, module)
             trainer.save_checkpoint(self.record.folder / LAST)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:

@@ -18,6 +18,7 @@ MANIFEST = "sweep.json"  # in the folder of a sweep: run name -> parameters
 CONFUSION = "confusion.json"
 PANELS = "panels/panels.json"
 LAST, BEST = "checkpoints/last.ckpt", "checkpoints/best.ckpt"
+PREVIOUS = "checkpoints/previous.ckpt"  # what was last.ckpt before, should that be damaged
 ROOM = 4 << 20  # bytes that a folder must take before a run begins there: less than any checkpoint
 
 # Keys that say where and how a run is executed, not what it computes: they may differ when it is resumed.
@@ -63,6 +64,18 @@ def writable(folder: Path, remedy: str) -> None:
         raise SeglabError(f"cannot write to {folder} ({error.strerror}): {remedy}") from error
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Replace a text file in one step: who reads it, or is killed here, finds the old text or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def resumable(folder: Path) -> list[Path]:
+    """The checkpoints that the run of a folder can be resumed from, the newest first."""
+    return [path for path in (folder / LAST, folder / PREVIOUS) if path.is_file()]
+
+
 def new_id(parent: Path, seed: int) -> str:
     """``s<seed>-<time>``, with a counter where two runs start in one second."""
     stem = f"s{seed}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -76,8 +89,8 @@ def find_last(parent: Path, seed: int, config: dict[str, Any]) -> Path | None:
     Raises:
         SeglabError: runs of this seed have checkpoints but none has this config; names the keys that differ.
     """
-    found = [folder for folder in parent.glob(f"s{seed}-*") if (folder / LAST).is_file()]
-    found.sort(key=lambda folder: (folder / LAST).stat().st_mtime, reverse=True)
+    found = [folder for folder in parent.glob(f"s{seed}-*") if resumable(folder)]
+    found.sort(key=lambda folder: resumable(folder)[0].stat().st_mtime, reverse=True)
     for folder in found:
         if not differences(read_config(folder), config):
             return folder
@@ -108,8 +121,8 @@ def update_config(folder: Path, text: str) -> None:
     if not changed:
         return
     kept = folder / f"config-until-{datetime.now():%Y%m%d-%H%M%S}.yaml"
-    (folder / CONFIG).rename(kept)
-    (folder / CONFIG).write_text(text)
+    write_whole(kept, (folder / CONFIG).read_text())
+    write_whole(folder / CONFIG, text)
     news = f"the run goes on with another config; the old one is {kept.name}"
     print(f"seglab: note: {news}\n{_listed(changed)}", file=sys.stderr)
 

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seglab.ops.norm import synchronised
+from seglab.runs.preemption import in_slurm
 from seglab.types import SeglabError
 
 # Lightning's own choice for several processes is "ddp", so its settings belong there. Buffers are not broadcast: banks
@@ -25,6 +26,7 @@ if FORWARD_SYNC not in signature(DistributedDataParallel).parameters:
     FORWARD_SYNC = "broadcast_buffers"  # its name in earlier versions of torch
 StrategyRegistry.register("ddp", DDPStrategy, override=True, **{FORWARD_SYNC: False})  # type: ignore[arg-type]
 
+FIRST = "SEGLAB_FIRST_RANK"  # process of rank 0, told to the ranks that it starts
 ALLOWED = ("auto", "ddp")
 GRACE = 10.0  # seconds that rank 0 has to end by itself when another one died; it may hang in a collective
 
@@ -90,11 +92,24 @@ class SyncNorms(TorchSyncBatchNorm):
         return synchronised(model, cast(LightningModule, model).trainer.strategy.root_device)
 
 
+def end_with_first() -> None:
+    """Have a rank that rank 0 started end when rank 0 is gone, for whose answer it would wait half an hour."""
+    first = int(os.environ.get(FIRST, "0"))
+
+    def follow() -> None:
+        while os.getppid() == first:
+            time.sleep(1)
+        os._exit(1)
+
+    if first and "TORCHELASTIC_RUN_ID" not in os.environ and not in_slurm():  # which start and end all ranks themselves
+        threading.Thread(target=follow, daemon=True).start()
+
+
 def watch(launcher: Any, report: Callable[[str], bool]) -> None:
-    """Report the first of the ranks that ``launcher`` started that ends badly, and see to it that this one ends too.
+    """Report the first of the ranks that ``launcher`` will start that ends badly, and see that this one ends too.
 
     Args:
-        launcher: of the trainer; nothing happens if it started no process.
+        launcher: of a trainer that has not begun; nothing happens if it starts no process.
         report: takes what happened to which rank; False if this process knows, and ends, without.
     """
 
@@ -107,11 +122,21 @@ def watch(launcher: Any, report: Callable[[str], bool]) -> None:
                 other.kill()
             os._exit(1)
 
-    # Lightning's own observer looks at this very list. It would kill rank 0 before it could say what happened.
-    watched = getattr(launcher, "procs", [])
-    if not watched:
-        return
-    processes = launcher.procs = list(watched)
-    watched.clear()
-    for rank, process in enumerate(processes, 1):
-        threading.Thread(target=wait, args=(rank, process), daemon=True).start()
+    launch = launcher.launch
+    processes: list[subprocess.Popen] = []
+
+    def launch_watched(function: Callable, *args: Any, **kwargs: Any) -> Any:
+        def begin(*args: Any, **kwargs: Any) -> Any:
+            # Lightning's own observer looks at this very list. It would kill rank 0 before it could say what happened.
+            watched = getattr(launcher, "procs", [])
+            processes.extend(watched)
+            launcher.procs = processes
+            watched.clear()
+            for rank, process in enumerate(processes, 1):
+                threading.Thread(target=wait, args=(rank, process), daemon=True).start()
+            return function(*args, **kwargs)
+
+        launcher.launch = launch  # what is launched later runs in the same processes
+        return launch(begin, *args, **kwargs)
+
+    launcher.launch = launch_watched

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from csv import DictReader
+from contextlib import suppress
+from csv import DictReader, DictWriter
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +25,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from seglab.methods import Method
-from seglab.runs.directory import CONFUSION, METRICS, SUMMARY
+from seglab.runs.directory import CONFUSION, METRICS, SUMMARY, write_whole
+from seglab.runs.failures import explained
 from seglab.runs.loggers import RunLogger
 from seglab.runs.preemption import Preemption, in_slurm
 from seglab.runs.ranks import watch
@@ -57,22 +60,33 @@ class MetricsLogger(CSVLogger):
         path = self.folder / METRICS
         if not path.is_file():
             return
-        writer = self.experiment
-        with path.open(newline="") as file:
-            rows = [row for row in DictReader(file) if int(row["step"]) < step]
-        path.unlink()
-        writer.metrics, buffered = rows, writer.metrics
-        if rows:
-            writer.save()
-        writer.metrics = buffered
+        self.experiment.replace([row for row in _rows(path) if int(row["step"]) < step])
 
 
 class _AppendingWriter(_ExperimentWriter):
+    """Lightning's writer, but for a file that exists: it is continued, and rewritten in one step."""
+
     def _check_log_dir_exists(self) -> None:
         path = Path(self.metrics_file_path)
         if path.is_file():
             with path.open(newline="") as file:
                 self.metrics_keys = list(DictReader(file).fieldnames or [])
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self.replace(_rows(Path(self.metrics_file_path)))
+
+    def replace(self, rows: list[dict[str, str]]) -> None:
+        text = StringIO(newline="")
+        writer = DictWriter(text, self.metrics_keys)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(Path(self.metrics_file_path), text.getvalue())
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, without a last line that a killed process, or a full disk, left unfinished."""
+    whole, end, _ = path.read_bytes().decode().rpartition("\r\n")
+    return list(DictReader(StringIO(whole + end, newline="")))
 
 
 class RunRecord(Callback):
@@ -91,6 +105,7 @@ class RunRecord(Callback):
         self.status = "running"
         self.improved = False  # whether the validation just done is the best so far
         self.lost = threading.Event()  # another rank died, and the summary says so
+        self._exception: BaseException | None = None
         self._writing = threading.RLock()
         self._tick: float | None = None
         self._start = time.monotonic()
@@ -107,8 +122,9 @@ class RunRecord(Callback):
     def images_per_second(self) -> float:
         return self.images / self.train_seconds if self.train_seconds else float("nan")
 
-    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        if stage == "fit":
+    def watch(self, trainer: Trainer, module: LightningModule) -> None:
+        """Learn of the death of other ranks from the moment on that they are started."""
+        if trainer.strategy.launcher is not None:
             watch(trainer.strategy.launcher, lambda news: self._lose(trainer, module, news))
 
     def _lose(self, trainer: Trainer, module: LightningModule, news: str) -> bool:
@@ -123,7 +139,8 @@ class RunRecord(Callback):
 
     def _fail(self, trainer: Trainer, module: LightningModule, error: str, status: str = "failed") -> None:
         self.status, self.identity["error"] = status, error
-        self._close(trainer, module)
+        with suppress(OSError):  # of a disk that is full or gone, which then is the error, or comes after it
+            self._close(trainer, module)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._tick = time.monotonic()
@@ -159,6 +176,9 @@ class RunRecord(Callback):
             print(self._line(trainer, scores), flush=True)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        if exception is self._exception:
+            return  # noted before it was raised
+        self._exception = exception
         signalled = _signalled(trainer)
         if _is_lost_connection(exception) and not signalled:
             self.lost.wait(PATIENCE if trainer.is_global_zero else 0)  # for the name of the rank that died
@@ -166,7 +186,8 @@ class RunRecord(Callback):
             interrupted = signalled or isinstance(exception, KeyboardInterrupt)
             status = "failed" if not interrupted else "preempted" if in_slurm() else "interrupted"
             if not self.lost.is_set() or interrupted:
-                self._fail(trainer, module, f"{type(exception).__name__}: {exception}", status)
+                told = explained(exception)
+                self._fail(trainer, module, f"{type(told).__name__}: {told}", status)
 
     def finish(self, trainer: Trainer, module: LightningModule) -> None:
         """Called when training and the last validation are over."""
@@ -266,9 +287,7 @@ def progress_bar() -> list[Callback]:
 
 def write_json(path: Path, content: dict[str, Any], indent: int | None = 2) -> None:
     """Replace a JSON file in one step; NaN becomes null, as JSON has none."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(_plain(content), indent=indent) + "\n")
-    partial.replace(path)
+    write_whole(path, json.dumps(_plain(content), indent=indent) + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_run_directory(run: Path) -> None:
     assert summary["step"] == summary["steps"] == 4
     assert summary["images_per_second"] > 0
     assert {f"val/IoU/{name}" for name in CAMVID.names} < set(summary["last"])
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt", "best.ckpt"}
     assert run.parent.name == "fixmatch"
     assert run.parent.parent.name == "camvid_1_8"
 
@@ -143,7 +144,7 @@ def test_a_named_run_that_died_before_its_first_checkpoint_starts_again(camvid: 
     command = fit_command("supervised", camvid, tmp_path, 2, "--run_dir", str(tmp_path / "run"), "--ckpt_path", "last")
     for _ in range(2):
         assert main(command) == 0
-        (tmp_path / "run/checkpoints/last.ckpt").unlink()
+        rmtree(tmp_path / "run/checkpoints")
     assert len(column(tmp_path / "run", "train/loss")) == 2
 
 
