@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
+from seglab.networks.tensor_files import is_state_dict, read_tensors
 from seglab.runs.directory import BEST, LAST
 from seglab.runs.preemption import Preemption
 from seglab.runs.record import RunRecord
@@ -34,12 +35,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise SeglabError(f"cannot write checkpoint {target} ({error.strerror}); the one before is kept") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        try:
-            return super().load_checkpoint(path, map_location or (lambda storage, _: storage), weights_only=True)
-        except FileNotFoundError:
-            raise SeglabError(f"checkpoint {path} does not exist") from None
-        except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, ... by the kind of damage
-            raise SeglabError(f"checkpoint {path} is damaged or holds more than tensors: {error}") from error
+        state = read_tensors(Path(path), "checkpoint")
+        whole = isinstance(state, dict) and "pytorch-lightning_version" in state
+        if not whole or not is_state_dict(state.get("state_dict")):
+            raise SeglabError(f"{path} is no checkpoint of a run: give a run directory, or a file of its checkpoints/")
+        return state
 
 
 class Checkpoints(Checkpoint):
