@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hostile import FORMS, write_hostile
 from probes import fit_command, only_run
 
@@ -102,13 +103,27 @@ def test_yaml_tags_build_nothing(run: Path, tmp_path: Path, capsys: pytest.Captu
     for command in (
         ["fit", "-c", str(tmp_path / "config.yaml")],
         ["validate", str(tmp_path / "run")],
-        ["sweep", str(tmp_path / "sweep.yaml"), "--dry_run", "true"],
+        ["sweep", str(tmp_path / "sweep.yaml"), "--dry-run"],
         ["data", "check", "-c", str(tmp_path / "config.yaml")],
     ):
         assert main(command) == 1, command
         message = capsys.readouterr().err
         assert "tag:yaml.org,2002:python" in message
         assert "Traceback" not in message
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_function_in_the_place_of_a_class_is_not_called(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An optimizer is typed as what returns one, which ``os.system`` might."""
+    call = {"class_path": "os.system", "init_args": {"command": f"mkdir {tmp_path / 'executed'}"}}
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    (tmp_path / "run/checkpoints/last.ckpt").write_bytes((run / "checkpoints/last.ckpt").read_bytes())
+    foreign = yaml.safe_load((run / "config.yaml").read_text()) | {"optimizer": call}
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(foreign))
+    assert main(["validate", str(tmp_path / "run")]) == 1
+    assert "os.system is no class" in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
 
 

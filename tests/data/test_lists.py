@@ -53,7 +53,7 @@ def test_lists_of_voc_name_any_training_image_with_a_mask(tmp_path: Path, voc: P
 
 @pytest.mark.parametrize("name", ["../train/train_00001.png", "train/../../etc/train_00001.png", "..", "/", "../../"])
 def test_no_line_leads_out_of_the_data_set(camvid: Path, tmp_path: Path, name: str) -> None:
-    with pytest.raises(SeglabError, match=r"l.txt:1: .* is not in the data set"):
+    with pytest.raises(SeglabError, match=r"l.txt:1: .* (is not in the data set|leads upwards)"):
         CamVid(str(camvid), labeled=write(tmp_path / "l.txt", name)).labeled_items()
 
 
