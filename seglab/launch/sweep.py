@@ -192,12 +192,11 @@ def _command(path: Path, command: Any) -> list[str]:
 def _short(name: str, value: Any) -> str:
     """``seed_everything=1`` -> ``s1``; the path of a config file -> its stem; anything else -> name and value."""
     if name == "seed_everything":
-        short = f"s{value}"
-    elif name.startswith("config"):
-        short = Path(str(value)).stem
-    else:
-        short = f"{name.rpartition('.')[2]}_{f'{value:.4g}' if isinstance(value, float) else value}"
-    return re.sub(r"[^\w.-]+" if name.startswith("config") else r"[^\w.]+", "_", short).strip("_")[:40]
+        return re.sub(r"[^\w.-]+", "_", f"s{value}")
+    if name.startswith("config"):
+        return Path(str(value)).stem
+    short = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return re.sub(r"[^\w.]+", "_", f"{name.rpartition('.')[2]}_{short}").strip("_")[:40]
 
 
 def _grid(path: Path, parameters: Mapping[str, Mapping[str, Any]]) -> list[Parameters]:
