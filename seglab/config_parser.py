@@ -116,12 +116,15 @@ def check_files(args: list[str]) -> None:
     """Read the files that ``-c`` names: jsonargparse would not say which of them is wrong.
 
     Raises:
-        SeglabError: one is not text, not YAML, or no mapping.
+        SeglabError: one is not text, not YAML, no mapping, or names another.
     """
     for file in _files_first(args)[0]:
         path = Path(file.removeprefix("--config="))
-        if path.is_file() and not isinstance(read_yaml(path), dict):
+        content = read_yaml(path) if path.is_file() else {}
+        if not isinstance(content, dict):
             raise SeglabError(f"{path} is no config: its top level has no keys")
+        if "config" in content:
+            raise SeglabError(f"{path} names another config: give each with a -c of its own")
 
 
 def _files_first(args: list[str]) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from probes import EXPERIMENTS
 
@@ -145,6 +145,7 @@ def test_sweeps(named: Callable, tmp_path: Path, content: bytes) -> None:
             assert json.dumps(run.parameters)
 
 
+FEW = settings(max_examples=max(3, settings().max_examples // 10))  # building a parser takes most of a second
 BENCHMARK = (EXPERIMENTS / "benchmark/streets_1_8.yaml").read_bytes()
 KEYS = st.sampled_from(
     [
@@ -174,6 +175,7 @@ KEYS = st.sampled_from(
 )
 
 
+@FEW
 @given(st.lists(st.tuples(KEYS, VALUES), min_size=1, max_size=2))
 def test_configs_with_other_values(named: Callable, tmp_path: Path, changes: list[tuple[str, Any]]) -> None:
     content: dict[str, Any] = {}
@@ -185,9 +187,10 @@ def test_configs_with_other_values(named: Callable, tmp_path: Path, changes: lis
         part[last] = value
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(content))
-    named(lambda: check(_fit(path)), path, *content, *(key.rpartition(".")[2] for key, _ in changes))
+    named(lambda: check(_fit(path)), path, *content, *(key.rpartition(".")[2] for key, _ in changes), "Option", "key")
 
 
+@FEW
 @given(st.integers(0, len(BENCHMARK)), SPOILT | st.binary(max_size=3))
 def test_configs_with_other_bytes(named: Callable, tmp_path: Path, place: int, spoilt: bytes) -> None:
     path = tmp_path / "config.yaml"
