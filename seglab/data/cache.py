@@ -389,7 +389,7 @@ def _is_possible(entry: Entry) -> bool:
         re.fullmatch(r"shard_\d+\.bin", entry.shard) is not None
         and isinstance(entry.image, str)
         and isinstance(entry.mask, str | None)
-        and all(isinstance(number, int) for number in numbers)
+        and all(type(number) is int for number in numbers)
         and min(entry.offset, entry.height - 1, entry.width - 1) >= 0
         and len(entry.checksums) == (1 if entry.mask is None else 2)
     )

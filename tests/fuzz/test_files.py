@@ -184,10 +184,11 @@ def test_summaries_of_runs(tmp_path: Path, changes: dict[str, Any]) -> None:
     st.data(),
 )
 def test_bytes_of_runs(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    (tmp_path / "runs/sweep.json").unlink(missing_ok=True)  # of the example before
     run = write_run(tmp_path / "runs/a", seed=1, pictures=1)
     write_run(tmp_path / "runs/b", seed=2)
     path = tmp_path / "runs/sweep.json" if name == "sweep.json" else run / name
-    content = path.read_bytes() if path.is_file() else b'{"c": {"seed_everything": 1}}'
+    content = b'{"c": {"seed_everything": 1}}' if name == "sweep.json" else path.read_bytes()
     path.write_bytes(
         data.draw(spoilt(content) | JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=9))
     )
