@@ -76,7 +76,7 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     try:
         manifest = read_json(path)
     except SeglabError as error:
-        raise SeglabError(f"{error}: remove it, and `seglab sweep` writes it again") from error
+        raise SeglabError(f"{path} is damaged: remove it, and `seglab sweep` writes it again") from error
     if outside := [name for name in manifest if Path(name).name != name]:
         raise SeglabError(f"{path} names runs that do not lie beside it: {', '.join(outside)}")
     return manifest
