@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 import seglab.data
 import seglab.methods  # noqa: F401 - short class names in YAML are found among imported classes
-from seglab.config_parser import Parser, config_logger, expand_run
+from seglab.config_parser import Parser, check_files, check_sections, config_logger, expand_run
 from seglab.data import SegmentationData
 from seglab.data.files import Item
 from seglab.evaluation.inference import Inference
@@ -158,7 +158,9 @@ class SeglabCLI(LightningCLI):
         """Lightning lets hyper-parameters in a checkpoint override the command line; here the config is the truth."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        check_files(args)
         self.config = parser.parse_args(args)
+        check_sections(self.config[self.config.subcommand])
 
     # The run directory.
 

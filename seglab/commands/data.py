@@ -5,10 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from seglab.commands.flags import FlagParser
+from seglab.textfiles import read_yaml
 from seglab.types import SeglabError
 
 
@@ -130,9 +130,6 @@ def _from(section: Any, folder: Path) -> Any:
 
 
 def _read_yaml(file: Path, flag: str) -> Any:
-    try:
-        return yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise SeglabError(f"{flag} needs a YAML file, got {str(file)!r} ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise SeglabError(f"{file} is not valid YAML: {error}") from error
+    if not file.is_file():
+        raise SeglabError(f"{flag} needs a YAML file, got {str(file)!r}")
+    return read_yaml(file)

@@ -8,6 +8,7 @@ same cache. A shard is written beside its final name, read back, renamed and des
 
 import json
 import os
+import re
 import shutil
 import zlib
 from collections import deque
@@ -372,9 +373,26 @@ def _read_index(path: Path) -> Index:
         content = json.loads(path.read_text())
         if content["format"] != FORMAT:
             raise SeglabError(f"{path} is of another version: remove its folder and run `seglab data cache` again")
-        return Index(content["scale"], content["decode"], [Entry(*entry) for entry in content["entries"]])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        index = Index(float(content["scale"]), content["decode"], [Entry(*entry) for entry in content["entries"]])
+        np.array(index.decode, np.uint8).reshape(256)
+        if not all(map(_is_possible, index.entries)):
+            raise ValueError("an entry")
+        return index
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise SeglabError(f"{path} is damaged: remove its folder and run `seglab data cache` again") from error
+
+
+def _is_possible(entry: Entry) -> bool:
+    """Whether it has the types of one, and lies in a shard beside the index: the file may come from anywhere."""
+    numbers = (entry.offset, entry.height, entry.width, *entry.stamp, *entry.checksums)
+    return (
+        re.fullmatch(r"shard_\d+\.bin", entry.shard) is not None
+        and isinstance(entry.image, str)
+        and isinstance(entry.mask, str | None)
+        and all(type(number) is int for number in numbers)
+        and min(entry.offset, entry.height - 1, entry.width - 1) >= 0
+        and len(entry.checksums) == (1 if entry.mask is None else 2)
+    )
 
 
 def _write_index(path: Path, index: Index) -> None:

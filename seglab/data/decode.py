@@ -63,7 +63,7 @@ def read_image(path: Path) -> np.ndarray:
         return image
     if not _ends_whole(data):
         _load_with_pillow(path, data)  # OpenCV fills the missing part of a truncated file with grey, silently
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    image = _decode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise SeglabError(f"{path} is not a readable image: replace it or leave it out")
     if png_depth(data) == 16 and image.max() < 16:
@@ -178,7 +178,7 @@ def _read_red(path: Path, data: bytes) -> np.ndarray:
             f"{path} is no 16-bit colour PNG: the ids belong in the red channel of one, as SYNTHIA distributes it. "
             "Masks that were converted to one channel are those of a Folder"
         )
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    image = _decode(data, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise SeglabError(f"{path} is damaged: replace it or leave it out")
     return image[..., 2]  # OpenCV's order is blue, green, red
@@ -189,6 +189,13 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SeglabError(f"{path} cannot be read ({error.strerror}): restore it or leave it out") from error
+
+
+def _decode(data: bytes, flag: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error:  # the header tells of a size that it refuses, or there is no byte
+        return None
 
 
 def _decode_png(data: bytes, mode: str, *colour_types: int) -> np.ndarray | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from seglab.data.files import IMAGE_SUFFIXES, Item, describe
+from seglab.textfiles import read_text
 from seglab.types import SeglabError
 
 LISTED_IMAGE = re.compile(r"[^\t]*?\.(?:png|jpe?g)(?!\S)", re.IGNORECASE)  # the first of a line; names may have spaces
@@ -65,7 +66,7 @@ def listed(path: Path) -> Iterator[tuple[str, str]]:
     """
     if not path.is_file():
         raise SeglabError(f"{path} does not exist: give the path of a list file, one image or key per line")
-    lines = path.read_text("utf-8-sig", errors="replace").splitlines()
+    lines = read_text(path).splitlines()
     if not any(line.strip() for line in lines):
         raise SeglabError(f"{path} lists no image: write one image or key per line")
     for number, line in enumerate(lines, start=1):
@@ -78,6 +79,8 @@ def _resolve(path: Path, items: Sequence[Item], elsewhere: Iterable[Item]) -> It
     """The item that each line of a list means: one of ``items`` unless its path fits one of ``elsewhere`` better."""
     own, foreign = _index(items), _index(elsewhere)
     for line, name in listed(path):
+        if ".." in _parts(name):
+            raise SeglabError(f"{line}: {name} leads upwards, out of the data set: write its path below the root")
         fits = next((tail for tail in _tails(name) if tail in own or tail in foreign), None)
         if fits is None:
             raise SeglabError(f"{line}: {name} is not in the data set")
@@ -97,11 +100,13 @@ def _index(items: Iterable[Item]) -> dict[str, list[Item]]:
     return index | {item.key: [item] for item in items}
 
 
+def _parts(name: str) -> list[str]:
+    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+
+
 def _tails(name: str) -> list[str]:
-    """``a/b/c.png`` -> ``a/b/c.png``, ``b/c.png``, ``c.png``, ``c``: the most specific first. None leads upwards."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if ".." in parts:
-        return []
+    """``a/b/c.png`` -> ``a/b/c.png``, ``b/c.png``, ``c.png``, ``c``: the most specific first."""
+    parts = _parts(name)
     tails = ["/".join(parts[i:]) for i in range(len(parts))]
     stem, dot, suffix = parts[-1].rpartition(".") if parts else ("", "", "")
     return [*tails, stem] if dot + suffix.lower() in IMAGE_SUFFIXES else tails

@@ -1,6 +1,5 @@
 """Pseudo-labels that an earlier run wrote to a folder."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from seglab.data.files import Item, describe
 from seglab.data.streams import MaskFiles
 from seglab.labels import LabelSpace
+from seglab.textfiles import read_json
 from seglab.types import SeglabError
 
 DESCRIPTION = "pseudo_labels.json"
@@ -27,11 +27,11 @@ def pseudo_label_files(folder: Path, space: LabelSpace, items: Sequence[Item], s
         SeglabError: the folder or its description is absent, they are of other classes, or an image has none.
     """
     description = folder / DESCRIPTION
+    if not description.is_file():
+        raise SeglabError(f"{folder} holds no pseudo-labels ({description} is not there): {REMEDY}")
     try:
-        classes = json.loads(description.read_text())["classes"]
-    except OSError as error:
-        raise SeglabError(f"{folder} holds no pseudo-labels ({description} is not there): {REMEDY}") from error
-    except (ValueError, KeyError, TypeError) as error:
+        classes = read_json(description)["classes"]
+    except (SeglabError, KeyError) as error:
         raise SeglabError(f"{description} is damaged: {REMEDY}") from error
     if classes != list(space.names):
         raise SeglabError(f"{description} names the classes {classes}, the data {list(space.names)}: {REMEDY}")

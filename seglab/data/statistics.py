@@ -110,7 +110,12 @@ def _load(path: Path) -> np.ndarray | None:
     except OSError:
         return None
     array, checksum = content[:-CHECKSUM], content[-CHECKSUM:]
-    return np.load(BytesIO(array)) if checksum == _checksum(array) else None
+    if checksum != _checksum(array):
+        return None
+    try:
+        return np.load(BytesIO(array), allow_pickle=False)
+    except ValueError:  # of objects
+        return None
 
 
 def _checksum(content: bytes) -> bytes:

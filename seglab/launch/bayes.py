@@ -10,6 +10,7 @@ from seglab.launch.directory import State, write_manifest
 from seglab.launch.draws import distribution
 from seglab.launch.sweep import SweepRun, read_file, run_of
 from seglab.runs.directory import SUMMARY
+from seglab.textfiles import read_json
 from seglab.types import SeglabError
 
 JOURNAL = "study.log"
@@ -91,7 +92,7 @@ class Search:
         number = self.trials[run.name]
         if state.status != "finished" or self.study.trials[number].state != self.open:
             return
-        scores = json.loads((self.folder / run.name / SUMMARY).read_text())["last"]
+        scores = read_json(self.folder / run.name / SUMMARY)["last"]
         if self.metric not in scores:
             raise SeglabError(f"{self.path}: runs have no score {self.metric}; they have {', '.join(scores)}")
         score = scores[self.metric]

@@ -3,12 +3,10 @@
 import functools
 import itertools
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from seglab.config_parser import expand_run
 from seglab.launch.sweep import SweepRun
+from seglab.textfiles import read_yaml
 from seglab.types import SeglabError
 
 
@@ -33,8 +31,8 @@ def refuse_conflicts(run: SweepRun) -> None:
 def _identity(file: str) -> dict[str, str]:
     """The benchmark and the method class that a config file names; a broken file is for the parser to name."""
     try:
-        content: Any = yaml.safe_load(Path(file).read_text())
-    except (OSError, yaml.YAMLError):
+        content = read_yaml(Path(file))
+    except SeglabError:
         content = None
     content = content if isinstance(content, dict) else {}
     model = content.get("model")

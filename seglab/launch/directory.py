@@ -12,6 +12,7 @@ from typing import Any
 from seglab.launch.sweep import SweepRun
 from seglab.runs.directory import CONFIG, LAST, LOG, MANIFEST, METRICS, SUMMARY, writable, write_whole
 from seglab.runs.lock import Holder, holder
+from seglab.textfiles import read_json
 from seglab.types import SeglabError
 
 ERROR = "seglab: error: "  # how the last line of a failed run's log begins
@@ -71,9 +72,12 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         raise SeglabError(f"{folder} is not the folder of a sweep: it has no {MANIFEST}")
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise SeglabError(f"{path} is damaged ({error}): remove it, and `seglab sweep` writes it again") from error
+        manifest = read_json(path)
+    except SeglabError as error:
+        raise SeglabError(f"{path} is damaged: remove it, and `seglab sweep` writes it again") from error
+    if outside := [name for name in manifest if Path(name).name != name]:
+        raise SeglabError(f"{path} names runs that do not lie beside it: {', '.join(outside)}")
+    return manifest
 
 
 def in_order(states: dict[str, State]) -> dict[str, State]:
@@ -83,7 +87,7 @@ def in_order(states: dict[str, State]) -> dict[str, State]:
 
 def state_of(run: Path) -> State:
     """The state of a run by its folder alone, whoever started it."""
-    summary = json.loads((run / SUMMARY).read_text()) if (run / SUMMARY).is_file() else {}
+    summary = read_json(run / SUMMARY) if (run / SUMMARY).is_file() else {}
     process = holder(run)
     status, error = _status(run, summary, process)
     score = summary.get("last", {}).get("val/mIoU")

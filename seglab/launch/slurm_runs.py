@@ -1,7 +1,6 @@
 """A sweep as a job array, and what became of its runs: SLURM's word where it still has one, else the run's folder."""
 
 import contextlib
-import json
 import shutil
 import signal
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from seglab.launch.slurm import EXIT, JOB, Slurm, ask, check_cluster, submit
 from seglab.launch.sweep import SweepRun, launcher_command
 from seglab.runs.directory import LOG
 from seglab.runs.lock import hold, release
+from seglab.textfiles import read_json
 from seglab.types import SeglabError
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
@@ -89,7 +89,7 @@ def states_of(folder: Path) -> dict[str, State]:
 
 def jobs_of(runs: Iterable[Path]) -> dict[Path, Job]:
     """The jobs of those run directories that were submitted."""
-    ids = {run: json.loads((run / JOB).read_text())["job"] for run in runs if (run / JOB).is_file()}
+    ids = {run: read_json(run / JOB)["job"] for run in runs if (run / JOB).is_file()}
     told = _squeue() if ids else {}
     if lost := [job for job in ids.values() if job not in told]:
         told |= _sacct(lost)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from seglab.launch.draws import draw
+from seglab.textfiles import read_yaml
 from seglab.types import SeglabError
 
 COMMAND = ("${env}", "seglab", "fit", "${args}")
@@ -93,12 +93,7 @@ def read_file(path: Path) -> dict[str, Any]:
     Raises:
         SeglabError: they are not.
     """
-    try:
-        sweep = yaml.load(path.read_text(), _Loader)
-    except OSError as error:
-        raise SeglabError(f"{path} cannot be read ({error.strerror}): give a sweep file") from error
-    except yaml.YAMLError as error:
-        raise SeglabError(f"{path} is not valid YAML: {error}") from error
+    sweep = read_yaml(path)
     if not isinstance(sweep, dict):
         raise SeglabError(f"{path} is no sweep file: it has no keys")
     if unknown := sorted(set(sweep) - KEYS):
@@ -197,7 +192,7 @@ def _command(path: Path, command: Any) -> list[str]:
 def _short(name: str, value: Any) -> str:
     """``seed_everything=1`` -> ``s1``; the path of a config file -> its stem; anything else -> name and value."""
     if name == "seed_everything":
-        return f"s{value}"
+        return re.sub(r"[^\w.-]+", "_", f"s{value}")
     if name.startswith("config"):
         return Path(str(value)).stem
     short = f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -221,13 +216,3 @@ def _draw(path: Path, name: str, spec: Mapping[str, Any], rng: np.random.Generat
         return draw(spec, rng)
     except (KeyError, ValueError, TypeError) as error:
         raise SeglabError(f"{path}: parameter {name}: cannot draw from {dict(spec)} ({error!r})") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
-        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
-            raise yaml.YAMLError(f"{', '.join(twice)} stands twice ({node.start_mark})")
-        return super().construct_mapping(node, deep)

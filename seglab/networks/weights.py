@@ -4,23 +4,19 @@ import importlib
 import importlib.util
 import logging
 import os
-import pickle
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import segmentation_models_pytorch as smp
 import timm
-import torch
 from huggingface_hub.utils import get_session
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from seglab.networks.encoders import classifier_skeleton, timm_classifier, timm_name
+from seglab.networks.tensor_files import is_state_dict, read_tensors
 from seglab.types import SeglabError
 
 log = logging.getLogger(__name__)
@@ -142,25 +138,17 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
     """Read a file of tensors, without executing anything in it, and unwrap ``{"state_dict": ...}`` and its like.
 
     Raises:
-        SeglabError: the file is missing, unreadable, holds more than tensors and plain values, or no state dict.
+        SeglabError: the file is missing, or holds no state dict; as ``read_tensors``.
     """
     path = Path(source).expanduser()
     if not path.is_file():
         raise SeglabError(f"weights {source!r}: no such file; {HOW_TO_GET_WEIGHTS}")
-    try:
-        state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise SeglabError(
-            f"weights {source!r} would run code when read, or are no file of torch.save: refused. "
-            "Save the state dict alone, better as .safetensors"
-        ) from error
-    except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
-        raise SeglabError(f"weights {source!r} cannot be read as a state dict: {error}") from error
+    state = read_tensors(path, "weights")
     for wrapper in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
             break
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not is_state_dict(state):
         raise SeglabError(
             f"weights {source!r} hold no state dict (names to tensors), also not under {', '.join(WRAPPERS)}"
         )

@@ -97,15 +97,23 @@ def _pack(key: str, runs: Mapping[str, Run], contents: Mapping[str, dict[str, An
         last = {network: file for network, file in image["predictions"][-1].items() if network != "step"}
         try:
             if not base:
-                photo = Image.open(folder / image["image"]).convert("RGB")
+                photo = Image.open(_inside(folder, image["image"])).convert("RGB")
                 photo.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
                 size = photo.size
-                truth = _mask(folder / image["truth"], size)
+                truth = _mask(_inside(folder, image["truth"]), size)
                 base = {"image": _uri(photo, "jpeg", quality=85), "truth": truth}
-            predictions[name] = {network: _mask(folder / file, size) for network, file in last.items()}
-        except (OSError, ValueError):
+            predictions[name] = {network: _mask(_inside(folder, file), size) for network, file in last.items()}
+        except Exception:  # Pillow raises many kinds on broken files, and a foreign list may hold anything
             continue
     return {"key": key, **base, "predictions": predictions} if predictions else None
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A picture of the run itself: the page would publish whatever else a foreign run directory points to."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"{path} lies outside {folder}")
+    return path
 
 
 def _mask(path: Path, size: tuple[int, int]) -> str:

@@ -1,7 +1,6 @@
 """Run directories as records. A broken or half-written file makes a run with a reason, never an error."""
 
 import csv
-import json
 import math
 import os
 import re
@@ -12,9 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from seglab.runs.directory import CONFIG, CONFUSION, LOG, MANIFEST, METRICS, PANELS, SUMMARY
+from seglab.textfiles import read_json, read_yaml
 from seglab.types import SeglabError
 
 Scores = dict[str, float]
@@ -328,23 +326,17 @@ def _number(value: Any) -> float:
 def _read_json(path: Path) -> tuple[dict[str, Any] | None, str]:
     """Content, or None and the reason."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        return None, f"{path.name} cannot be read ({error.strerror})"
-    except ValueError as error:
-        return None, f"{path.name} is not valid JSON ({error})"
-    return (content, "") if isinstance(content, dict) else (None, f"{path.name} holds no keys")
+        return read_json(path), ""
+    except SeglabError as error:
+        return None, str(error).replace(str(path), path.name)
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], str]:
-    """Content, or nothing and the reason. libyaml, where PyYAML has it, is ten times as fast."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    """Content, or nothing and the reason."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except OSError as error:
-        return {}, f"{path.name} cannot be read ({error.strerror})"
-    except (ValueError, yaml.YAMLError) as error:
-        return {}, f"{path.name} is not valid YAML ({' '.join(str(error).split())})"
+        content = read_yaml(path)
+    except SeglabError as error:
+        return {}, str(error).replace(str(path), path.name)
     return (content, "") if isinstance(content, dict) else ({}, f"{path.name} holds no keys")
 
 

@@ -1,8 +1,6 @@
 """Checkpoints of a run: ``last`` to resume from, ``previous`` to it, ``best`` to evaluate; replaced in one step."""
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
+from seglab.networks.tensor_files import DamagedFile, is_state_dict, read_tensors
 from seglab.runs.directory import BEST, CONFIG, LAST, PREVIOUS
 from seglab.runs.failures import system_error
 from seglab.runs.numbers import Numbers
@@ -47,26 +46,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise SeglabError(f"cannot write checkpoint {target} ({cause.strerror}); the one before is kept") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        if zipfile.is_zipfile(path) and (flaw := damage(Path(path))):  # torch loads changed bits without a word
-            raise SeglabError(f"checkpoint {path} is damaged: {flaw}")
-        try:
-            return super().load_checkpoint(path, map_location or (lambda storage, _: storage), weights_only=True)
-        except FileNotFoundError:
-            raise SeglabError(f"checkpoint {path} does not exist") from None
-        except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, ... by the kind of damage
-            raise SeglabError(f"checkpoint {path} is damaged or holds more than tensors: {error}") from error
-
-
-def damage(path: Path) -> str:
-    """What is wrong with the file of a checkpoint, whatever it holds; empty if every byte is as it was written."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            part = archive.testzip()
-    except FileNotFoundError:
-        return "it does not exist"
-    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        return str(error) or type(error).__name__
-    return f"the checksum of {part} does not match" if part else ""
+        state = read_tensors(Path(path), "checkpoint")
+        whole = isinstance(state, dict) and "pytorch-lightning_version" in state
+        if not whole or not is_state_dict(state.get("state_dict")):
+            raise SeglabError(f"{path} is no checkpoint of a run: give a run directory, or a file of its checkpoints/")
+        return state
 
 
 def last_whole(folder: Path) -> tuple[Path, str]:
@@ -76,19 +60,20 @@ def last_whole(folder: Path) -> tuple[Path, str]:
         Its path, and what to tell about it; empty for ``last``.
 
     Raises:
+        UnsafeFile: one that is not damaged asks for code: nobody goes on from an earlier file unasked.
         SeglabError: neither is whole; names both.
     """
-    flaws = {}
+    flaws: list[str] = []
     for path in (folder / LAST, folder / PREVIOUS):
-        flaws[path] = damage(path)
-        if not flaws[path]:
-            told = "; ".join(f"{bad} cannot be used: {flaw}" for bad, flaw in flaws.items() if flaw)
-            return path, f"{told}; {path} takes its place" if told else ""
-    listed = "; ".join(f"{path}: {flaw}" for path, flaw in flaws.items())
+        try:
+            if path.is_file():
+                read_tensors(path, "checkpoint")
+                return path, "; ".join([*flaws, f"{path} takes its place"]) if flaws else ""
+            flaws.append(f"checkpoint {path} does not exist")
+        except DamagedFile as error:
+            flaws.append(str(error))
     best = ", or evaluate its best weights with --ckpt_path best" if (folder / BEST).is_file() else ""
-    raise SeglabError(
-        f"no checkpoint of {folder} is whole ({listed}): train anew with `seglab fit -c {folder / CONFIG}`{best}"
-    )
+    raise SeglabError(f"{'; '.join(flaws)}: train anew with `seglab fit -c {folder / CONFIG}`{best}")
 
 
 def remove_partial(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from seglab.textfiles import read_yaml
 from seglab.types import SeglabError
 
 CONFIG = "config.yaml"
@@ -107,12 +108,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config of a run.
 
     Raises:
-        SeglabError: the folder is not a run directory.
+        SeglabError: the folder is not a run directory, or its config is damaged.
     """
     path = folder / CONFIG
     if not path.is_file():
         raise SeglabError(f"{folder} is not a run directory: it has no {CONFIG}")
-    return yaml.safe_load(path.read_text())
+    config = read_yaml(path)
+    if not isinstance(config, dict):
+        raise SeglabError(f"{path} is no config: its top level has no keys")
+    return config
 
 
 def update_config(folder: Path, text: str) -> None:

@@ -1,6 +1,5 @@
 """The same few validation images, predicted again and again: ``panels/`` of a run directory."""
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from seglab.pictures import contact_sheet, write_image
 from seglab.runs.directory import PANELS
 from seglab.runs.loggers import Panel
 from seglab.runs.record import run_loggers, write_json
+from seglab.textfiles import read_json
 from seglab.types import Sample, SeglabError
 
 SIDE = 512  # longest side of a picture in pixels
@@ -116,7 +116,7 @@ class Panels(Callback):
     # The folder.
 
     def _recorded(self) -> dict[str, Any]:
-        return json.loads(self.path.read_text()) if self.path.is_file() else {"images": []}
+        return read_json(self.path) if self.path.is_file() else {"images": []}
 
     def _write(self, step: int, panels: list[Panel], space: LabelSpace) -> None:
         keys = [panel.key for panel in panels]

@@ -4,7 +4,6 @@ Each image is predicted once. Its prediction waits in a folder beside the output
 all images, are known; an interrupted command goes on from there. The output appears in one step, when it is complete.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -29,6 +28,7 @@ from seglab.ops.thresholds import LEVELS
 from seglab.pictures import write_image
 from seglab.runs.directory import differences
 from seglab.runs.record import write_json
+from seglab.textfiles import read_json
 from seglab.types import SeglabError
 
 Rule = Callable[[Tensor], Tensor]  # pixels K (LEVELS + 1) by predicted class and level of confidence -> thresholds K
@@ -118,7 +118,7 @@ def _claim(work: Path, source: dict[str, Any]) -> None:
         shutil.rmtree(work, ignore_errors=True)
         (work / "predictions").mkdir(parents=True)
         write_json(mark, source)
-    elif changed := differences(json.loads(mark.read_text()), source):
+    elif changed := differences(read_json(mark), source):
         raise SeglabError(
             f"{work} holds unfinished pseudo-labels with another {', '.join(changed)}: remove it, or run the command "
             "that began it"

@@ -1,6 +1,5 @@
 """Weights & Biases, online or offline; never needed."""
 
-import json
 import math
 import os
 import re
@@ -19,6 +18,7 @@ from seglab.labels import IGNORE, LabelSpace
 from seglab.runs.directory import METRICS
 from seglab.runs.loggers import Panel, RunLogger
 from seglab.runs.record import write_json
+from seglab.textfiles import read_json
 from seglab.types import SeglabError
 
 STATE = "wandb.json"  # of a run directory: the id of its W&B run and the last step that surely is in it
@@ -75,7 +75,7 @@ class WandbRun(RunLogger, WandbLogger):
         """The id kept in the run directory, so that a requeued job finds its run again, wherever the folder is then."""
         path = self._folder / STATE
         if path.is_file():
-            state = json.loads(path.read_text())
+            state = read_json(path)
             self._id, self._sure = state["id"], state["logged"]
         else:
             self._id = re.sub(r"[^a-z0-9_.+-]", "-", name.lower())[:110] + f"-{secrets.token_hex(4)}"

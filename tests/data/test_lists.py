@@ -51,10 +51,27 @@ def test_lists_of_voc_name_any_training_image_with_a_mask(tmp_path: Path, voc: P
     assert len(data.unlabeled_items()) == 12 - len(keys)
 
 
-@pytest.mark.parametrize("name", ["../train/train_00001.png", "train/../../etc/train_00001.png", "..", "/", "../../"])
+@pytest.mark.parametrize("name", ["../train/train_00001.png", "train/../../etc/train_00001.png", "..", "../../"])
 def test_no_line_leads_out_of_the_data_set(camvid: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(SeglabError, match=r"l.txt:1: .* leads upwards, out of the data set"):
+        CamVid(str(camvid), labeled=write(tmp_path / "l.txt", name)).labeled_items()
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_line_chooses_among_the_images_of_the_data_set_and_opens_nothing(
+    camvid: Path, tmp_path: Path, absolute: bool
+) -> None:
+    outside = tmp_path / "outside.png"
+    outside.write_bytes((camvid / "train/train_00001.png").read_bytes())
+    name = str(outside) if absolute else "/"
     with pytest.raises(SeglabError, match=r"l.txt:1: .* is not in the data set"):
         CamVid(str(camvid), labeled=write(tmp_path / "l.txt", name)).labeled_items()
+
+
+def test_links_inside_the_data_set_are_the_users_own(camvid: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked").symlink_to(camvid)
+    data = CamVid(str(tmp_path / "linked"), labeled=write(tmp_path / "l.txt", "train/train_00001.png"))
+    assert [item.key for item in data.labeled_items()] == ["train_00001"]
 
 
 def test_a_path_of_val_is_not_taken_for_the_training_image_of_that_name(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from harness import STEPS, goes_on_alike
 from probes import fit_command, only_run
 
 from seglab.cli import main
-from seglab.runs.checkpoints import AtomicCheckpointIO, damage, last_whole, remove_partial
+from seglab.networks.tensor_files import read_tensors
+from seglab.runs.checkpoints import AtomicCheckpointIO, last_whole, remove_partial
 from seglab.runs.directory import BEST, LAST, PREVIOUS
 from seglab.types import SeglabError
 
@@ -38,9 +39,9 @@ def run(whole: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_every_damage_of_a_file_is_seen(name: str, run: Path) -> None:
-    assert damage(run / LAST) == ""
+    assert last_whole(run) == (run / LAST, "")
     DAMAGES[name](run / LAST)
-    assert damage(run / LAST)
+    assert last_whole(run)[0] == run / PREVIOUS
 
 
 @pytest.mark.parametrize("name", ["flipped", "gone"])
@@ -52,7 +53,7 @@ def test_a_run_falls_back_to_the_checkpoint_before(
     assert main(["validate", str(run)]) == 0
     assert json.loads((run / "validate_previous.json").read_text())["checkpoint"] == str(run / PREVIOUS)
     said = capsys.readouterr().err
-    assert f"warning: {run / LAST} cannot be used: " in said
+    assert f"warning: checkpoint {run / LAST} " in said
     assert f"; {run / PREVIOUS} takes its place" in said
     goes_on_alike(run, whole)
     assert f"{run / PREVIOUS} takes its place" in capsys.readouterr().err
@@ -72,7 +73,8 @@ def test_a_run_without_a_whole_checkpoint_says_what_is_left(run: Path, capsys: p
     for words in (["fit", str(run)], ["validate", str(run)]):
         assert main(words) == 1
         error = capsys.readouterr().err
-        assert f"{run / LAST}: File is not a zip file; {run / PREVIOUS}: the checksum of " in error
+        assert f"{run / LAST} is damaged or no file of tensors" in error
+        assert f"{run / PREVIOUS} is damaged or no file of tensors (the checksum of " in error
         assert f"train anew with `seglab fit -c {run / 'config.yaml'}`" in error
         assert "--ckpt_path best" in error
     assert main(["validate", str(run), "--ckpt_path", "best"]) == 0
@@ -90,7 +92,7 @@ def test_a_whole_file_is_refused_for_what_it_holds(run: Path, capsys: pytest.Cap
 def test_changed_bits_in_the_best_weights_are_found(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flip(run / BEST)
     assert main(["validate", str(run), "--ckpt_path", "best"]) == 1
-    assert f"checkpoint {run / BEST} is damaged: the checksum of " in capsys.readouterr().err
+    assert f"checkpoint {run / BEST} is damaged or no file of tensors (the checksum of " in capsys.readouterr().err
 
 
 def test_a_run_is_found_again_whose_last_checkpoint_is_gone(
@@ -142,13 +144,13 @@ def test_a_process_may_be_killed_at_any_instant_of_a_save(before: int, tmp_path:
     while died_at(instant, lambda: save(before)):
         if before:
             found, _ = last_whole(tmp_path)
-            assert AtomicCheckpointIO().load_checkpoint(found)["value"] == before - 1
+            assert read_tensors(found, "checkpoint")["value"] == before - 1
         else:
-            with pytest.raises(SeglabError, match="it does not exist"):
+            with pytest.raises(SeglabError, match="does not exist"):
                 last_whole(tmp_path)
         instant += 1
     assert instant == (5 if before else 4), "opened, begun, synchronised, renamed, and the one before, too"
-    assert AtomicCheckpointIO().load_checkpoint(tmp_path / LAST)["value"] == before
+    assert read_tensors(tmp_path / LAST, "checkpoint")["value"] == before
     remove_partial(tmp_path / "checkpoints")
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt"} | (
         {"previous.ckpt"} if before else set()

@@ -61,3 +61,17 @@ def test_a_broken_list_of_pictures_is_none(tmp_path: Path) -> None:
     for content in ({"images": [{"key": "x"}]}, {"images": 3}, {"classes": []}):
         (run / "panels/panels.json").write_text(json.dumps(content))
         assert panels.pack_panels(runs_of(tmp_path))["images"] == []
+
+
+def test_pictures_outside_a_run_are_not_published(tmp_path: Path) -> None:
+    """The list of a foreign run directory may name any file of this machine, and so may its links."""
+    write_run(tmp_path / "a", "FixMatch", pictures=1)
+    folder = tmp_path / "a/panels"
+    (folder / "000.jpg").rename(tmp_path / "private.jpg")
+    for name in ("../../private.jpg", str(tmp_path / "private.jpg"), "link.jpg"):
+        (folder / "link.jpg").unlink(missing_ok=True)
+        (folder / "link.jpg").symlink_to(tmp_path / "private.jpg")
+        content = json.loads((folder / "panels.json").read_text())
+        content["images"][0]["image"] = name
+        (folder / "panels.json").write_text(json.dumps(content))
+        assert panels.pack_panels(runs_of(tmp_path))["images"] == []

@@ -97,7 +97,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         ("{}", "summary.json is not that of a run .*benchmark"),
         ('{"status": "finished", "benchmark": "b", "method": "m", "last": [1]}', "summary.json is not that of a run"),
         ('{"status": "finished", "benchmark": "b", "method": "m", "step": 1e999}', "summary.json is not that of a run"),
-        ("\udcff", "summary.json is not valid JSON"),
+        ("\udcff", "summary.json is not text in UTF-8"),
     ],
 )
 def test_a_broken_summary_is_a_reason(tmp_path: Path, text: str, reason: str) -> None:
@@ -206,3 +206,11 @@ def test_cps_second_network_is_other(tmp_path: Path) -> None:
     scores = {"step": 600, "val/mIoU": 0.5, "val_other/mIoU": 0.4}
     write_run(tmp_path, "CPS", summary={"last": scores, "best": scores})
     assert only(tmp_path).networks == ["student", "other"]
+
+
+def test_a_config_that_contains_itself_is_a_reason(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a")
+    (folder / "config.yaml").write_text("model: &a\n  init_args: *a\n")
+    (run,) = find_runs([tmp_path])
+    assert run.config == {}
+    assert "config.yaml is not valid YAML" in run.config_problem
