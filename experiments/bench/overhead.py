@@ -1,6 +1,6 @@
 """Training step of every method in a real run against bare loops that do the same work on the same tensors.
 
-    OMP_NUM_THREADS=1 python experiments/bench/overhead.py                # EfficientNet-Lite0, crops of 128x256
+    OMP_NUM_THREADS=1 python experiments/bench/overhead.py                # EfficientNet-Lite0, crops of 96x192
     OMP_NUM_THREADS=1 python experiments/bench/overhead.py --network experiments/network/tiny.yaml --methods fixmatch
 
 ``run`` is ``seglab fit``: the Trainer with its callbacks, loggers and run directory, from one request for a batch to the
@@ -78,9 +78,9 @@ def measure(method: str, flags: Sequence[str], folder: Path, steps: int, warmup:
 
 
 def main() -> None:
-    parser = arguments(__file__, __doc__, 20)
+    parser = arguments(__file__, __doc__, 10)
     parser.add_argument("--network", type=Path, default=NETWORK)
-    parser.add_argument("--crop", type=int, nargs=2, default=(128, 256), help="height and width")
+    parser.add_argument("--crop", type=int, nargs=2, default=(96, 192), help="height and width")
     parser.add_argument("--batch", type=int, default=2, help="images of each of the two streams")
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="NAME", help="default: all")
     options = parser.parse_args()
