@@ -24,7 +24,7 @@ test: $(INSTALLED)  ## Everything that CI runs.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: $(INSTALLED)  ## Speed and memory; each script writes its JSON beside itself.
-	set -e; for script in experiments/bench/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script; done
+	set -e; for script in experiments/bench/[!_]*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script; done
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: alternatives that take turns, their table, a small run, the JSON at the end."""
+"""What the scripts of this folder share: alternatives that take turns, their table, a small run, JSON."""
 
 import argparse
 import json
@@ -19,6 +19,7 @@ from torch import Tensor
 from seglab.loading import Loader
 from seglab.methods import Method
 from seglab.streets.writer import plan, write_frame
+from seglab.trainer_cli import SeglabCLI
 
 EXPERIMENTS = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
@@ -115,6 +116,23 @@ def quiet() -> None:
     warnings.filterwarnings("ignore")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def fit(flags: Sequence[str], runs: Path, steps: int, prepare: Callable[[SeglabCLI], None]) -> None:
+    """``seglab fit`` without validation, bar and checkpoints on the way; ``prepare`` sees it before it starts."""
+
+    class Run(SeglabCLI):
+        def fit(self, model: Any, datamodule: Any, **kwargs: Any) -> None:
+            prepare(self)
+            self.trainer.fit(model, datamodule=datamodule)
+
+    Run(
+        [
+            *("fit", *flags, "--runs", str(runs), "--trainer.max_steps", str(steps)),
+            *("--trainer.limit_val_batches", "0", "--trainer.enable_progress_bar", "false"),
+            *("--checkpoint_every", str(10 * steps)),
+        ]
+    )
 
 
 class Bare:

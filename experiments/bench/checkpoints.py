@@ -17,13 +17,12 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from _turns import METHODS, NETWORK, arguments, compare, config, draw, finish, quiet, spread, table
+from _turns import METHODS, NETWORK, arguments, compare, config, draw, finish, fit, quiet, spread, table
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from seglab.ops.frozen import Frozen
-from seglab.trainer_cli import SeglabCLI
 
 MIB = 2**20
 
@@ -66,27 +65,9 @@ def least(module: LightningModule, optimizer: torch.optim.Optimizer) -> int:
     return own + moments
 
 
-class Run(SeglabCLI):
-    """``fit`` that saves many times."""
-
-    saves: Saves
-
-    def before_fit(self) -> None:
-        super().before_fit()
-        self.trainer.callbacks.append(self.saves)  # type: ignore[attr-defined]
-
-    def fit(self, model: Any, datamodule: Any, **kwargs: Any) -> None:
-        self.trainer.fit(model, datamodule=datamodule)
-
-
 def measure(method: str, flags: Sequence[str], folder: Path, rounds: int) -> Saves:
-    Run.saves = saves = Saves(folder, rounds)
-    Run(
-        [
-            *("fit", *flags, "--runs", str(folder / "runs"), "--trainer.max_steps", "2"),
-            *("--trainer.limit_val_batches", "0", "--trainer.enable_progress_bar", "false"),
-        ]
-    )
+    saves = Saves(folder, rounds)
+    fit(flags, folder / "runs", 2, lambda run: run.trainer.callbacks.append(saves))
     return saves
 
 

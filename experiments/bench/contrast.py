@@ -1,4 +1,4 @@
-"""Contrastive and queue losses: time and peak memory against plain loops over classes, and against the number of pixels.
+"""Contrastive and queue losses: time and peak memory against loops over classes and against pixels.
 
     OMP_NUM_THREADS=1 python experiments/bench/contrast.py
 
@@ -8,9 +8,9 @@ Three losses, forward and backward, on random embeddings of 19 classes, of which
     queue       U2PL: anchors of each class against its centre and a queue of negatives, which grows
     pairs       CLUDA: every pixel against 2048 keys, those of its class as positives
 
-``ratio`` is seglab against the loop at the same number of pixels (below 1: seglab is faster, or smaller). ``growth`` is
-what an eight of the pixels costs, times eight, against all: 1 is linear. Peak memory is what tensors take beyond what was
-there before: what the profiler sees allocated on a CPU, what CUDA's allocator says on a GPU.
+``x loop`` is seglab against the loop at the same number of pixels: below 1 it is faster, or smaller. ``growth`` is what
+all pixels cost against eight times an eighth of them: 1 is linear, below it a part does not depend on them. Peak memory is
+what tensors take beyond those that were there: the profiler's events on a CPU, CUDA's allocator on a GPU.
 """
 
 from collections.abc import Callable

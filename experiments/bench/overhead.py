@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python experiments/bench/overhead.py                # EfficientNet-Lite0, crops of 96x192
     OMP_NUM_THREADS=1 python experiments/bench/overhead.py --network experiments/network/tiny.yaml --methods fixmatch
 
-``run`` is ``seglab fit``: the Trainer with its callbacks, loggers and run directory, from one request for a batch to the
-next. ``losses`` is a loop over ``Method.losses``, ``backward``, the optimiser and the teacher. ``hand`` is a loop that
-uses nothing of seglab's methods, as one would write it for a single experiment: same network, same strong views. The
-methods that have no such loop in ``_by_hand.py`` are compared with ``losses`` alone.
+``run`` is ``seglab fit``: the Trainer with its callbacks, loggers and run directory, from one request for a batch to
+the next. ``losses`` is a loop over ``Method.losses``, ``backward``, the optimiser and the teacher. ``hand`` is a loop
+that uses nothing of seglab's methods, as one would write it for a single experiment: same network, same strong views.
+The methods that have no such loop in ``_by_hand.py`` are compared with ``losses`` alone.
 
 The loops run where the Trainer asks for its next batch, so they take turns with it step by step, in one process. Not in
 the clock: data loading and validation. Metrics are logged every 10 steps as in any run: ``ratio`` is the median
@@ -20,7 +20,22 @@ from pathlib import Path
 from typing import Any
 
 import _by_hand
-from _turns import METHODS, NETWORK, Bare, Batch, arguments, compare, config, draw, finish, now, quiet, spread, table
+from _turns import (
+    METHODS,
+    NETWORK,
+    Bare,
+    Batch,
+    arguments,
+    compare,
+    config,
+    draw,
+    finish,
+    fit,
+    now,
+    quiet,
+    spread,
+    table,
+)
 
 from seglab.trainer_cli import SeglabCLI
 
@@ -46,35 +61,19 @@ class Source:
         return {name: spent[self.warmup : self.warmup + self.steps] for name, spent in self.seconds.items()}
 
 
-class Run(SeglabCLI):
-    """``fit`` whose batches come from a source."""
-
-    source: Source
-
-    def before_fit(self) -> None:
-        super().before_fit()
-        self.datamodule.train_dataloader = lambda: self.source
-
-    def fit(self, model: Any, datamodule: Any, **kwargs: Any) -> None:
-        self.trainer.fit(model, datamodule=datamodule)
-
-
 def measure(method: str, flags: Sequence[str], folder: Path, steps: int, warmup: int) -> dict[str, list[float]]:
     bare = Bare(flags)
     loops: dict[str, Callable[[Batch], object]] = {"losses": bare.step}
     if method in _by_hand.LOOPS:
         other = Bare(flags)
         loops["hand"] = _by_hand.LOOPS[method](other.method.student, other.method.num_classes)
-    Run.source = Source(bare.batch(), loops, steps, warmup)
-    total = warmup + steps + 2  # the Trainer asks for a batch before it needs it
-    Run(
-        [
-            *("fit", *flags, "--runs", str(folder), "--trainer.max_steps", str(total)),
-            *("--trainer.limit_val_batches", "0", "--trainer.enable_progress_bar", "false"),
-            *("--checkpoint_every", str(10 * total)),
-        ]
-    )
-    return Run.source.measured()
+    source = Source(bare.batch(), loops, steps, warmup)
+
+    def prepare(run: SeglabCLI) -> None:
+        run.datamodule.train_dataloader = lambda: source
+
+    fit(flags, folder, warmup + steps + 2, prepare)  # the Trainer asks for a batch before it needs it
+    return source.measured()
 
 
 def main() -> None:
