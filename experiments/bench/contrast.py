@@ -9,8 +9,8 @@ Three losses, forward and backward, on random embeddings of 19 classes, of which
     pairs       CLUDA: every pixel against 2048 keys, those of its class as positives
 
 ``x loop`` is seglab against the loop at the same number of pixels: below 1 it is faster, or smaller. ``growth`` is what
-all pixels cost against eight times an eighth of them: 1 is linear, below it a part does not depend on them. Peak memory is
-what tensors take beyond those that were there: the profiler's events on a CPU, CUDA's allocator on a GPU.
+all pixels cost against eight times an eighth of them: 1 is linear, below it a part does not depend on them. Peak memory
+is what tensors take beyond those that were there: the profiler's events on a CPU, CUDA's allocator on a GPU.
 """
 
 from collections.abc import Callable
