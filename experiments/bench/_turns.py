@@ -1,6 +1,7 @@
 """What the scripts of this folder share: alternatives that take turns, their table, a small run, JSON."""
 
 import argparse
+import gc
 import json
 import logging
 import platform
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from seglab.loading import Loader
 from seglab.methods import Method
+from seglab.runs.preemption import signals_held
 from seglab.streets.writer import plan, write_frame
 from seglab.trainer_cli import SeglabCLI
 
@@ -124,7 +126,8 @@ def fit(flags: Sequence[str], runs: Path, steps: int, prepare: Callable[[SeglabC
     class Run(SeglabCLI):
         def fit(self, model: Any, datamodule: Any, **kwargs: Any) -> None:
             prepare(self)
-            self.trainer.fit(model, datamodule=datamodule)
+            with signals_held():
+                self.trainer.fit(model, datamodule=datamodule)
 
     Run(
         [
@@ -133,6 +136,7 @@ def fit(flags: Sequence[str], runs: Path, steps: int, prepare: Callable[[SeglabC
             *("--checkpoint_every", str(10 * steps)),
         ]
     )
+    gc.collect()  # loader processes end with their iterators
 
 
 class Bare:
