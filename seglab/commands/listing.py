@@ -45,7 +45,7 @@ def show(kinds: list[str]) -> None:
 
 def classes(package: str, base: str) -> dict[str, str]:
     """The classes below ``base`` that a package of seglab exports, with the first paragraph of their docstrings."""
-    exported = {}
+    exported: dict[str, ast.ClassDef] = {}
     for part in ast.parse((PACKAGE / package / "__init__.py").read_text()).body:
         if isinstance(part, ast.ImportFrom) and part.module:
             file = (PACKAGE.parent / part.module.replace(".", "/")).with_suffix(".py")
