@@ -35,7 +35,7 @@ torture: $(INSTALLED)  ## Kill runs at random moments until all are done; SEED=N
 	OMP_NUM_THREADS=1 TORTURE_SEED=$(SEED) TORTURE_KILLS=$(KILLS) $(BIN)/python -m pytest -m torture -s tests/faults
 
 bench: $(INSTALLED)  ## Speed and memory; each script writes its JSON beside itself.
-	set -e; for script in experiments/bench/*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script; done
+	set -e; for script in experiments/bench/[!_]*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script; done
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

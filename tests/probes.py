@@ -139,6 +139,18 @@ class SaveRankState(Callback):
         torch.save({"keys": self.keys, "loss": self.loss} | state, self.folder / f"rank{trainer.global_rank}.pt")
 
 
+class RaiseOnSync(Callback):
+    """Steps on a GPU may not wait for it; the first two may, as they allocate and choose algorithms."""
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        torch.cuda.set_sync_debug_mode("error" if batch_idx >= 2 else "default")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 class Die(Callback):
     """Ends rank 1 at the beginning of its second step.
 

@@ -1,6 +1,6 @@
 """Every script of experiments/bench runs: what it writes is there, however long it took."""
 
-import importlib.util
+import importlib
 import json
 import os
 import subprocess
@@ -12,8 +12,13 @@ from typing import Any
 import pytest
 from probes import EXPERIMENTS, METHODS, ROOT
 
-SCRIPTS = sorted((EXPERIMENTS / "bench").glob("*.py"))
+SCRIPTS = sorted((EXPERIMENTS / "bench").glob("[!_]*.py"))
 READINGS = {"geometry", "tensors", "strong"}
+QUICK = {  # what the smallest setting of a script leaves out
+    "overhead": ["--methods", "fixmatch", "mic"],
+    "checkpoints": ["--methods", "supervised", "daformer"],
+    "reseeding": ["--methods", "dacs"],
+}
 
 
 def check_loader(result: dict[str, Any]) -> None:
@@ -35,39 +40,81 @@ def check_methods(result: dict[str, Any]) -> None:
     assert result["methods"]["cps"]["bytes_ratio"] > 1, "two networks take more memory than one"
 
 
-CHECKS = {"loader": check_loader, "methods": check_methods}
+def check_overhead(result: dict[str, Any]) -> None:
+    assert {name: sorted(of) for name, of in result["methods"].items()} == {
+        "fixmatch": ["hand", "losses"],
+        "mic": ["losses"],
+    }
+    assert all(ratio["ratio"] > 0 for of in result["methods"].values() for ratio in of.values())
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def check_throughput(result: dict[str, Any]) -> None:
+    assert result["runs"].keys() == {f"supervised, {files}, {n}" for files in ("png", "cache") for n in (0, 1)}
+    for one in result["runs"].values():
+        assert 0 < one["waits"] < 1
+        assert one["images_per_second"] > 0
+
+
+def check_evaluation(result: dict[str, Any]) -> None:
+    assert result["protocols"].keys() == {"whole", "slide"}
+    assert all(one.keys() == {"plain", "forwards"} for one in result["protocols"].values())
+
+
+def check_contrast(result: dict[str, Any]) -> None:
+    assert result["losses"].keys() == {"prototypes", "queue", "pairs"}
+    for name, one in result["losses"].items():
+        assert 0 < one["bytes_growth"] < 1.1, f"the memory of {name} grows faster than the pixels"
+
+
+def check_startup(result: dict[str, Any]) -> None:
+    assert result["processor"].keys() == {"import torch, lightning", "seglab --help", "seglab list methods"}
+    assert all(one["ratio"] > 0 for one in result["processor"].values())
+
+
+def check_checkpoints(result: dict[str, Any]) -> None:
+    for name, one in result["methods"].items():
+        assert 1 <= one["bytes_ratio"] < 1.5, f"{name} stores something twice"
+        assert one["best_bytes"] < one["bytes"]
+        assert one["seconds"] > 0
+
+
+def check_reseeding(result: dict[str, Any]) -> None:
+    assert result["methods"]["dacs"].keys() == {"plain", "deterministic", "seed", "not_deterministic"}
+
+
+def check_variants(result: dict[str, Any]) -> None:
+    assert {"plain", "bf16", "channels_last", "fused"} <= result["variants"].keys()
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_quick(script: Path, tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
     command = [sys.executable, str(script), "--quick", "true", "--output", str(tmp_path / "out.json")]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900, check=False)
+    command += QUICK.get(script.stem, [])
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
-    CHECKS[script.stem](json.loads((tmp_path / "out.json").read_text()))
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result.keys() >= {"device", "torch", "python"}
+    globals()[f"check_{script.stem}"](result)
 
 
-def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("methods_bench", EXPERIMENTS / "bench/methods.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(EXPERIMENTS / "bench")
+    return importlib.import_module("_turns")
 
 
-def test_ratios_are_taken_within_a_round() -> None:
+def test_ratios_are_taken_within_a_round(bench: ModuleType) -> None:
     """Rounds two and three run on a machine that is twice and ten times as slow."""
-    rounds = [
-        {"supervised": {"seconds": speed, "bytes": 10}, "other": {"seconds": 3 * speed, "bytes": 25}}
-        for speed in (1, 2, 10)
-    ]
-    summary = bench().summarise(rounds)
-    assert summary["other"] == {"seconds": 6, "seconds_ratio": 3, "bytes": 25, "bytes_ratio": 2.5}
-    assert summary["supervised"]["seconds_ratio"] == 1
+    values = {"base": [1.0, 2.0, 10.0], "other": [3.0, 6.0, 30.0]}
+    summary = bench.compare(values, "base")
+    assert summary["other"] == {"median": 6, "ratio": 3, "low": 3, "high": 3}
+    assert summary["base"]["ratio"] == 1
 
 
-@pytest.mark.parametrize("name", ["other", "supervised"])
-def test_the_table_has_a_row_per_method(name: str) -> None:
-    cost = {"seconds": 0.25, "seconds_ratio": 1.5, "bytes": 3 * 2**20, "bytes_ratio": 2.0}
-    assert f"| {name} | 250 | 1.50 | 3 | 2.00 |" in bench().table({"other": cost, "supervised": cost})
+def test_alternatives_take_turns(bench: ModuleType) -> None:
+    order = []
+    turns = {name: lambda name=name: order.append(name) for name in "ab"}
+    seconds = bench.take_turns(turns, 2, warmup=1)
+    assert "".join(order) == "baabba", "every round begins with another one"
+    assert {name: len(spent) for name, spent in seconds.items()} == {"a": 2, "b": 2}

@@ -19,10 +19,8 @@ Three readings, each counted from the files on:
   strong    plus two strong views and their CutMix boxes: Pillow in the worker; seglab with StrongView on the device
 """
 
-import argparse
 import json
 import multiprocessing
-import platform
 import random
 import tempfile
 import time
@@ -33,6 +31,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from _turns import DEVICE, arguments, finish, flag
 from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 from torchvision import transforms
@@ -47,7 +46,6 @@ from seglab.streets.scene import render
 from seglab.streets.style import PHOTO
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 READINGS = ("geometry", "tensors", "strong")
 WEIGHT = (2.2, 2.6)  # MB per 2048x1024 PNG, as those of Cityscapes have
 
@@ -270,29 +268,21 @@ def _resident() -> dict[str, float] | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", type=lambda text: text == "true", default=False, help="true: seconds, for tests")
-    parser.add_argument("--memory", type=lambda text: text == "true", default=False, help="true: memory of workers too")
-    parser.add_argument("--rounds", type=int, default=8, help="passes over the 8 images")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser = arguments(__file__, __doc__, 8)
+    parser.add_argument("--memory", type=flag, default=False, help="true: memory of workers too")
     options = parser.parse_args()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     random.seed(0)
 
-    result: dict[str, object] = {
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu",
-        "png_decoder": "kornia-rs" if decode_png else "opencv",
-    }
+    result: dict[str, object] = {"png_decoder": "kornia-rs" if decode_png else "opencv"}
     result |= speed(2, (256, 128), 100, 1) if options.quick else speed(8, (2048, 1024), 801, options.rounds)
     for reading in READINGS:
         print(f"{reading:9} {json.dumps(result[reading])}")
     if options.quick or options.memory:
         result["memory"] = memory(200 if options.quick else 10_000, workers=1 if options.quick else 4)
         print(f"memory    {json.dumps(result['memory'])}")
-    options.output.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"written to {options.output}")
+    finish(options.output, result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""``seglab list``: what there is."""
+"""``seglab list``: what there is, read from the source: nothing is imported, so the answer comes at once."""
 
-import inspect
+import ast
+from inspect import cleandoc
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from seglab.types import SeglabError
 
 EXPERIMENTS = Path("experiments")
 KINDS = ("methods", "additions", "benchmarks", "networks", "data")
+PACKAGE = Path(__file__).parent.parent
 
 
 def show(kinds: list[str]) -> None:
@@ -23,25 +25,42 @@ def show(kinds: list[str]) -> None:
     """
     if len(kinds) != 1 or kinds[0] not in KINDS:
         raise SeglabError(f"seglab list {', '.join(KINDS[:-1])} or {KINDS[-1]}")
-    from seglab import data, methods, networks
-
     (what,) = kinds
     if what == "benchmarks":
         _list_files("benchmark")
         return
-    module, base = {
-        "methods": (methods, methods.Method),
-        "additions": (methods, methods.Addition),
-        "networks": (networks, networks.Network),
-        "data": (data, data.SegmentationData),
+    package, base = {
+        "methods": ("methods", "Method"),
+        "additions": ("methods", "Addition"),
+        "networks": ("networks", "Network"),
+        "data": ("data", "SegmentationData"),
     }[what]
     table = Table("class_path", "what it is", title=what)
-    for name, part in sorted(vars(module).items()):
-        if inspect.isclass(part) and issubclass(part, base) and part is not base:
-            table.add_row(name, inspect.getdoc(part).split("\n\n")[0].replace("\n", " "))
+    for name, first in classes(package, base).items():
+        table.add_row(name, first)
     Console().print(table)
     folder = {"methods": "method", "additions": "addition", "networks": "network", "data": "taxonomy"}[what]
     _list_files(folder)
+
+
+def classes(package: str, base: str) -> dict[str, str]:
+    """The classes below ``base`` that a package of seglab exports, with the first paragraph of their docstrings."""
+    exported: dict[str, ast.ClassDef] = {}
+    for part in ast.parse((PACKAGE / package / "__init__.py").read_text()).body:
+        if isinstance(part, ast.ImportFrom) and part.module:
+            file = (PACKAGE.parent / part.module.replace(".", "/")).with_suffix(".py")
+            written = {node.name: node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)}
+            exported |= {alias.name: written[alias.name] for alias in part.names if alias.name in written}
+
+    def below(name: str) -> bool:
+        parents = [parent.id for parent in exported[name].bases if isinstance(parent, ast.Name)]
+        return base in parents or any(below(parent) for parent in parents if parent in exported)
+
+    return {
+        name: cleandoc(ast.get_docstring(exported[name]) or "").split("\n\n")[0].replace("\n", " ")
+        for name in sorted(exported)
+        if below(name)
+    }
 
 
 def _list_files(folder: str) -> None:

@@ -218,7 +218,10 @@ class Method(LightningModule, ABC):
         accumulate = self.trainer.accumulate_grad_batches
         position = self.trainer.global_step * accumulate + batch_idx % accumulate
         entropy = [self.seed, position, self.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
+        seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed: it looks for every kind of device, each time
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if "unlabeled" in batch:
@@ -228,6 +231,8 @@ class Method(LightningModule, ABC):
             terms |= cast(Addition, part).losses(self, batch)
         total = torch.stack([term.float() for term in terms.values()]).sum()
         self.latest = {name: term.detach() for name, term in terms.items()}
+        if not self.trainer._logger_connector.should_update_logs:
+            return total  # a value that no logger reads costs the host as much as one that is written
         self.log("train/loss", total.detach(), prog_bar=True)
         if len(terms) > 1:
             self.log_dict({f"train/loss/{name}": term for name, term in self.latest.items()})

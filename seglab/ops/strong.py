@@ -70,9 +70,13 @@ class StrongView:
             lambda x: colour.adjust_hue(x, uniform(-self.hue, self.hue)),
         )
         view = image
-        for index in torch.randperm(len(jitter)).tolist():  # on the CPU: nothing waits for the device
-            view = jitter[index](view)
-        view = torch.where(chosen(self.jitter_probability), view, image)
-        view = torch.where(chosen(self.grayscale_probability), colour.grayscale(view), view)
-        blurred = colour.gaussian_blur(view, uniform(*self.blur_sigma), radius=math.ceil(3.0 * self.blur_sigma[1]))
-        return torch.where(chosen(self.blur_probability), blurred, view)
+        if self.jitter_probability:
+            for index in torch.randperm(len(jitter)).tolist():  # on the CPU: nothing waits for the device
+                view = jitter[index](view)
+            view = torch.where(chosen(self.jitter_probability), view, image)
+        if self.grayscale_probability:
+            view = torch.where(chosen(self.grayscale_probability), colour.grayscale(view), view)
+        if self.blur_probability:
+            blurred = colour.gaussian_blur(view, uniform(*self.blur_sigma), radius=math.ceil(3.0 * self.blur_sigma[1]))
+            view = torch.where(chosen(self.blur_probability), blurred, view)
+        return view

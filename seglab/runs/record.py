@@ -209,8 +209,8 @@ class RunRecord(Callback):
 
     def _line(self, trainer: Trainer, scores: dict[str, float]) -> str:
         parts = [f"step {trainer.global_step}/{trainer.max_steps}"]
-        if "train/loss" in trainer.callback_metrics:
-            parts.append(f"loss {trainer.callback_metrics['train/loss']:.3f}")
+        if latest := cast(Method, trainer.lightning_module).latest:
+            parts.append(f"loss {float(sum(latest.values())):.3f}")
         parts += [f"{key} {100 * value:.2f}" for key, value in scores.items() if key.endswith("/mIoU")]
         return "  ".join([*parts, f"{self.images_per_second:.1f} images/s"])
 

@@ -239,15 +239,6 @@ def test_not_a_run_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert f"{tmp_path} is not a run directory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("what", ["methods", "additions", "benchmarks", "networks", "data"])
-def test_list(what: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(EXPERIMENTS.parent)
-    assert main(["list", what]) == 0
-    expected = {"methods": "FixMatch", "additions": "MIC", "networks": "Segmenter", "data": "Folder"}
-    expected["benchmarks"] = "camvid_1_8.yaml"
-    assert expected[what] in capsys.readouterr().out
-
-
 def test_help_and_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "seglab fit" in capsys.readouterr().out

@@ -1,11 +1,14 @@
 """What every method must do, found by its file in experiments/method: a new one cannot escape."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
+from host_sync import NoHostSync
 from probes import (
     EXPERIMENTS,
     METHODS,
@@ -146,6 +149,34 @@ def test_never_reads_a_label_of_unlabeled_images(
     assert main(fit_command(method, camvid, tmp_path, 2)) == 0
     curves = [row for row in rows(only_run(tmp_path)) if row.get("train/pseudo/coverage")]
     assert bool(curves) == (method != "supervised"), "the curves of pseudo-labels come from hidden ground truth"
+
+
+def test_a_step_never_waits_for_the_device(
+    method: str, camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses, curves, logs, backward pass and teacher; the optimiser is torch's."""
+    seen = []
+
+    def guarded(name: str, of: Any) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            seen.append(name)
+            with NoHostSync():
+                return of(*args, **kwargs)
+
+        return call
+
+    for owner, name in ((Method, "on_train_batch_start"), (Method, "training_step"), (Method, "backward")):
+        monkeypatch.setattr(owner, name, guarded(name, getattr(owner, name)))
+    monkeypatch.setattr(Teacher, "update", guarded("update", Teacher.update))
+    assert main(fit_command(method, camvid, tmp_path, 2, "--trainer.log_every_n_steps", "2")) == 0
+    assert seen.count("training_step") == seen.count("backward") == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_step_on_a_gpu_never_waits_for_it(method: str, camvid: Path, tmp_path: Path) -> None:
+    gpu = ["--trainer.accelerator", "gpu", "--trainer.devices", "1", "--trainer.log_every_n_steps", "100"]
+    probe = json.dumps({"class_path": "probes.RaiseOnSync"})
+    assert main(fit_command(method, camvid, tmp_path, 6, *gpu, f"--trainer.callbacks+={probe}")) == 0
 
 
 def test_works_with_one_image_per_stream_and_without_unlabeled_masks(method: str, camvid: Path, tmp_path: Path) -> None:
