@@ -212,8 +212,6 @@ class SeglabCLI(LightningCLI):
             directory.create(folder)
             hold(folder)
             directory.write_whole(folder / directory.CONFIG, self.text)
-        if not rank():
-            os.environ[FIRST] = str(os.getpid())
         os.environ[RUN_DIR] = str(folder)
 
     def _parent(self) -> Path:
@@ -376,6 +374,8 @@ def run(args: list[str]) -> None:
     silence()
     if rank():
         end_with_first()
+    else:
+        os.environ[FIRST] = str(os.getpid())
     try:
         SeglabCLI(expand_run(args))
     except MisconfigurationException as error:

@@ -187,7 +187,7 @@ def _ended(folder: Path, process: subprocess.Popen) -> State:
 def _stop(processes: Sequence[subprocess.Popen]) -> None:
     """Interrupt, wait, then kill; another interruption ends the waiting."""
     for process in processes:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # a run checkpoints and stops; KeyboardInterrupt could be lost in a callback of C code
     limit = time.monotonic() + PATIENCE
     with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
         for process in processes:

@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 from lightning.fabric.loggers.csv_logs import _ExperimentWriter
 from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
@@ -55,12 +56,21 @@ class MetricsLogger(CSVLogger):
         """config.yaml has them."""
 
     @rank_zero_only
-    def keep_before(self, step: int) -> None:
-        """Drop rows of ``step`` and later: a resumed run writes them again."""
+    def keep_before(self, step: int, due: dict[str, Any]) -> None:
+        """Drop rows of ``step`` and later: a resumed run writes them again.
+
+        Args:
+            step: from which the run goes on.
+            due: the row that was due when its checkpoint was written; empty for none.
+        """
         path = self.folder / METRICS
-        if not path.is_file():
-            return
-        self.experiment.replace([row for row in _rows(path) if int(row["step"]) < step])
+        rows = _rows(path) if path.is_file() else []
+        kept = [row for row in rows if int(row["step"]) < step]
+        if kept != rows:
+            self.experiment.replace(kept)
+        if due and due["step"] not in {int(row["step"]) for row in kept}:
+            self.experiment.log_metrics(*_split(due))
+            self.experiment.save()
 
 
 class _AppendingWriter(_ExperimentWriter):
@@ -81,6 +91,10 @@ class _AppendingWriter(_ExperimentWriter):
         writer.writeheader()
         writer.writerows(rows)
         write_whole(Path(self.metrics_file_path), text.getvalue())
+
+
+def _split(row: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    return {name: value for name, value in row.items() if name != "step"}, row["step"]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -105,6 +119,7 @@ class RunRecord(Callback):
         self.status = "running"
         self.improved = False  # whether the validation just done is the best so far
         self.lost = threading.Event()  # another rank died, and the summary says so
+        self._due: dict[str, Any] = {}  # the row of metrics that its checkpoint was written before
         self._exception: BaseException | None = None
         self._writing = threading.RLock()
         self._tick: float | None = None
@@ -142,11 +157,22 @@ class RunRecord(Callback):
         with suppress(OSError):  # of a disk that is full or gone, which then is the error, or comes after it
             self._close(trainer, module)
 
+    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # Lightning logs a step after the hooks in which its checkpoint is written; a process may be killed in between.
+        connector = trainer._logger_connector
+        if trainer.training and connector.should_update_logs:
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped
+            values = convert_tensors_to_scalars(connector.metrics["log"])
+            checkpoint["due"] = {"epoch": trainer.current_epoch, "step": step, **values}
+
+    def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._due = checkpoint.get("due", {})
+
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._tick = time.monotonic()
         for logger in trainer.loggers:
             if isinstance(logger, MetricsLogger):
-                logger.keep_before(trainer.global_step)
+                logger.keep_before(trainer.global_step, self._due)
         self._write(trainer, module)
         for run_logger in run_loggers(trainer):
             run_logger.start(trainer.global_step, _environment(trainer, module))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness import STEPS, goes_on_alike
+from harness import STEPS, command, goes_on_alike
 from probes import fit_command, only_run
 
 from seglab.cli import main
@@ -58,6 +58,17 @@ def test_a_run_falls_back_to_the_checkpoint_before(
     goes_on_alike(run, whole)
     assert f"{run / PREVIOUS} takes its place" in capsys.readouterr().err
     assert last_whole(run) == (run / LAST, "")
+
+
+def test_no_row_is_lost_between_a_checkpoint_and_what_its_step_logs(camvid: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(command(camvid, run, "--trainer.callbacks+=probes.RaiseAt", "--trainer.callbacks.step=5")) == 1
+    metrics = run / "metrics.csv"
+    step = torch.load(run / LAST, weights_only=True)["global_step"] - 1
+    *kept, last = metrics.read_text().splitlines(keepends=True)
+    assert last.startswith(f"0,{step},")
+    metrics.write_text("".join(kept), newline="")
+    goes_on_alike(run, whole)
 
 
 def test_what_a_run_falls_back_to_outlives_the_next_death(run: Path, whole: Path) -> None:
