@@ -107,3 +107,13 @@ def test_states_of_folder_and_job_together(
     found = state(tmp_path, job)
     assert found.status == status
     assert error in found.error
+
+
+def test_settings_come_from_a_file(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cluster.yaml").write_text("partition: long\nsetup: [module load cuda]\n")
+    _, *flags = fit_command("supervised", camvid, tmp_path / "runs")
+    cluster = ["--slurm", str(tmp_path / "cluster.yaml"), "--slurm.mem", "8G"]
+    assert main(["submit", *flags, *cluster, "--dry-run"]) == 0
+    script = capsys.readouterr().out
+    for line in ("#SBATCH --partition=long", "#SBATCH --mem=8G", "module load cuda"):
+        assert f"{line}\n" in script
