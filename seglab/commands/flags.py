@@ -12,7 +12,7 @@ class FlagParser(ArgumentParser):
 
     def __init__(self, command: str = "", description: str = "", **options: Any) -> None:
         # the options are jsonargparse's own, for the parsers that it makes of this class for parts of a flag
-        super().__init__(description=description, **{"prog": f"seglab {command}", "default_meta": False, **options})
+        super().__init__(description=description, **{"prog": f"seglab {command}", **options})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise SeglabError(message)

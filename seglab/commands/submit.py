@@ -25,7 +25,7 @@ def submit(flags: list[str]) -> None:
     parser.add_argument("--dry-run", action="store_true", help="Print the batch script and submit nothing.")
     own, rest = _split(flags)
     options = parser.parse_args(own)
-    slurm = Slurm(**vars(options.slurm))
+    slurm = Slurm(**vars(options.slurm.clone(with_meta=False)))
     if not rest:
         raise SeglabError("submit what? Give the flags of `seglab fit`, or a run directory")
     if slurm.parallel:

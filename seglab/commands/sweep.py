@@ -44,7 +44,7 @@ def sweep(flags: list[str]) -> None:
     options = parser.parse_args(flags)
     if options.jobs < 0:
         raise SeglabError(f"--jobs {options.jobs}: give 1 or more")
-    slurm = Slurm(**vars(options.slurm))
+    slurm = Slurm(**vars(options.slurm.clone(with_meta=False)))
     if options.launcher != "slurm" and slurm != Slurm():
         raise SeglabError("--slurm.* needs --launcher slurm")
     why = {"slurm": "the cluster decides; --slurm.parallel bounds it", "wandb": "each agent runs one run after another"}

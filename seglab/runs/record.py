@@ -64,10 +64,10 @@ class MetricsLogger(CSVLogger):
             due: the row that was due when its checkpoint was written; empty for none.
         """
         path = self.folder / METRICS
-        rows = _rows(path) if path.is_file() else []
-        kept = [row for row in rows if int(row["step"]) < step]
-        if kept != rows:
-            self.experiment.replace(kept)
+        kept = []
+        if path.is_file():
+            kept = [row for row in _rows(path) if int(row["step"]) < step]
+            self.experiment.replace(kept)  # always: what a killed process left of a row is in the file still
         if due and due["step"] not in {int(row["step"]) for row in kept}:
             self.experiment.log_metrics(*_split(due))
             self.experiment.save()
@@ -99,7 +99,7 @@ def _split(row: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file, without a last line that a killed process, or a full disk, left unfinished."""
-    whole, end, _ = path.read_bytes().decode().rpartition("\r\n")
+    whole, end, _ = path.read_bytes().decode().rpartition("\n")
     return list(DictReader(StringIO(whole + end, newline="")))
 
 

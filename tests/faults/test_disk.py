@@ -72,9 +72,9 @@ def test_a_row_that_was_not_finished_is_no_row(torn: str, tmp_path: Path) -> Non
     assert path.read_text().splitlines()[0] == "a,step,z"
     with path.open("a", newline="") as file:
         file.write(torn)
-    MetricsLogger(tmp_path).keep_before(20)
+    MetricsLogger(tmp_path).keep_before(20, {})
     assert rows(tmp_path) == before
-    MetricsLogger(tmp_path).keep_before(3)
+    MetricsLogger(tmp_path).keep_before(3, {})
     assert rows(tmp_path) == before[:3]
 
 
