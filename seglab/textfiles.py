@@ -1,4 +1,4 @@
-"""Text files from outside: read as UTF-8, checked, and named when they are wrong."""
+"""Text files: read from outside as UTF-8, checked, and named when they are wrong; written whole or not at all."""
 
 import json
 from pathlib import Path
@@ -74,6 +74,26 @@ def check_yaml(text: str) -> None:
             _values(root, {})
     except RecursionError as error:
         raise yaml.YAMLError("it is nested too deeply") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a text file in one step: who reads it, or is killed here, finds the old text or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def write_output(path: Path, text: str) -> None:
+    """``write_whole`` for the file of ``--output``, with its folder.
+
+    Raises:
+        SeglabError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+    except OSError as error:
+        raise SeglabError(f"cannot write {path} ({error.strerror}): choose another --output") from error
 
 
 def _one_line(error: yaml.YAMLError) -> str:

@@ -40,6 +40,7 @@ from seglab.runs.ranks import FIRST, SyncNorms, check_division, check_strategy, 
 from seglab.runs.record import MetricsLogger, RunRecord, progress_bar, write_json
 from seglab.runs.tensorboard import TensorBoardRun  # noqa: F401 - found by its short name
 from seglab.runs.wandb import WandbRun
+from seglab.textfiles import write_whole
 from seglab.types import Interrupted, SeglabError
 
 # Config sections that fill Method's arguments.
@@ -211,7 +212,7 @@ class SeglabCLI(LightningCLI):
         elif not rank():
             directory.create(folder)
             hold(folder)
-            directory.write_whole(folder / directory.CONFIG, self.text)
+            write_whole(folder / directory.CONFIG, self.text)
         os.environ[RUN_DIR] = str(folder)
 
     def _parent(self) -> Path:

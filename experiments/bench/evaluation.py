@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seglab.evaluation import Inference, SegmentationMetric, Slide, Whole
 from seglab.networks import Segmenter
+from seglab.ops.pseudo import hard_label
 from seglab.streets.scene import render
 from seglab.streets.style import PHOTO
 
@@ -63,7 +64,7 @@ def measure(
     metric = SegmentationMetric([str(index) for index in range(CLASSES)]).to(DEVICE)
 
     def seglab() -> None:
-        metric.update(protocol(network, image).argmax(1), mask)
+        metric.update(hard_label(protocol(network, image)), mask)
 
     def forwards() -> None:
         for rows, columns in windows(image, window, stride) if window else [(slice(None), slice(None))]:

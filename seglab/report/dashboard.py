@@ -14,6 +14,7 @@ from wandb_workspaces.workspaces.internal import View
 
 from seglab.report.runs import Run
 from seglab.report.wandb_panels import COLUMNS, MOST, STEP, lay_out, sections
+from seglab.textfiles import write_output
 from seglab.types import SeglabError
 
 KIND = "seglab dashboard"
@@ -227,10 +228,4 @@ def _plain(model: Any, without: set[str]) -> dict[str, Any]:
 
 
 def _save(path: Path, definition: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(definition, indent=2) + "\n")
-        partial.replace(path)
-    except OSError as error:
-        raise SeglabError(f"cannot write {path} ({error.strerror}): choose another --output") from error
+    write_output(path, json.dumps(definition, indent=2) + "\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from seglab.textfiles import read_yaml
+from seglab.textfiles import read_yaml, write_whole
 from seglab.types import SeglabError
 
 CONFIG = "config.yaml"
@@ -63,13 +63,6 @@ def writable(folder: Path, remedy: str) -> None:
             probe.unlink(missing_ok=True)
     except OSError as error:
         raise SeglabError(f"cannot write to {folder} ({error.strerror}): {remedy}") from error
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a text file in one step: who reads it, or is killed here, finds the old text or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def resumable(folder: Path) -> list[Path]:

@@ -26,11 +26,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from seglab.methods import Method
-from seglab.runs.directory import CONFUSION, METRICS, SUMMARY, write_whole
+from seglab.runs.directory import CONFUSION, METRICS, SUMMARY
 from seglab.runs.failures import explained
 from seglab.runs.loggers import RunLogger
 from seglab.runs.preemption import Preemption, in_slurm
 from seglab.runs.ranks import watch
+from seglab.textfiles import write_whole
 
 MONITOR = "val/mIoU"  # higher is better; decides which checkpoint is the best one
 PATIENCE = 5.0  # seconds between the loss of a connection and the end of the process behind it

@@ -13,7 +13,7 @@ from probes import weights
 
 from seglab.cli import main
 from seglab.runs.directory import LAST
-from seglab.runs.numbers import Numbers
+from seglab.runs.numbers import Numbers, _finite
 
 BAD = 6  # the step that is poisoned
 
@@ -21,6 +21,16 @@ BAD = 6  # the step that is poisoned
 def poison(**arguments: object) -> list[str]:
     arguments = {"step": BAD} | arguments
     return ["--trainer.callbacks+=" + json.dumps({"class_path": "harness.Poison", "init_args": arguments})]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_one_value_among_many_is_found_in_every_type(dtype: torch.dtype, bad: float) -> None:
+    most = 6e4 if dtype is torch.float16 else 1e18
+    tensors = [torch.full((3, 5), most, dtype=dtype), torch.zeros(7)]
+    assert _finite(tensors)
+    tensors[0][1, 2] = bad
+    assert not _finite(tensors)
 
 
 @pytest.mark.parametrize(("period", "log"), [(1, 1), (3, 100), (100, 2)])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from seglab.ops.pseudo import batch_ratio, image_ratio, pixel_threshold, pseudo_label, without_borders
+from seglab.ops.pseudo import batch_ratio, hard_label, image_ratio, pixel_threshold, pseudo_label, without_borders
 
 CONFIDENCE = torch.tensor([[[0.97, 0.90]], [[0.968, 0.97]]])  # B 1 2
 THRESHOLD = 0.968
@@ -14,6 +14,11 @@ def test_pseudo_label_is_the_most_probable_class_and_its_probability():
     assert confidence.item() == pytest.approx(0.7)
     assert not confidence.requires_grad
     assert label.dtype == torch.int64
+
+
+def test_hard_label_is_the_argmax_and_the_first_of_equals():
+    logits = torch.randn(2, 19, 5, 7).round()  # many are equal
+    assert torch.equal(hard_label(logits), logits.argmax(1))
 
 
 def test_confidence_is_float32_under_autocast():

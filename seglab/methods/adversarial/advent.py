@@ -11,6 +11,7 @@ from seglab.methods.optim import Separate
 from seglab.networks.discriminator import Discriminator
 from seglab.ops.check import check
 from seglab.ops.entropy import self_information
+from seglab.ops.pseudo import hard_label
 from seglab.types import Batch
 
 
@@ -53,7 +54,7 @@ class AdvEnt(MinEnt):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
         out_s, out_t = self.student(source["image"]), self.student(target["image"])
-        self.observe(out_t.logits.argmax(1), target["valid"])
+        self.observe(hard_label(out_t.logits), target["valid"])
 
         terms = {"supervised": self.criterion(out_s.logits, source["mask"])}
         for head in self.student.aux_heads:

@@ -8,6 +8,7 @@ from seglab.methods.base import Method
 from seglab.ops.check import check
 from seglab.ops.entropy import entropy
 from seglab.ops.losses import pixel_mean
+from seglab.ops.pseudo import hard_label
 from seglab.types import Batch
 
 
@@ -38,7 +39,7 @@ class MinEnt(Method):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
         out_s, out_t = self.student(source["image"]), self.student(target["image"])
-        self.observe(out_t.logits.argmax(1), target["valid"])
+        self.observe(hard_label(out_t.logits), target["valid"])
 
         terms = {
             "supervised": self.criterion(out_s.logits, source["mask"]),

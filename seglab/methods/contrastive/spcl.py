@@ -13,7 +13,7 @@ from seglab.ops.check import check
 from seglab.ops.contrast import prototype_cross_entropy
 from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_cross_entropy, pixel_mean
-from seglab.ops.pseudo import pseudo_label
+from seglab.ops.pseudo import hard_label, pseudo_label
 from seglab.ops.strong import StrongView
 from seglab.types import Batch
 
@@ -81,7 +81,7 @@ class SPCL(Method):
         label_t = target.get("pseudo", confident)
         self.observe(label_t, label_t != IGNORE)
 
-        right = torch.where(out_s.logits.argmax(1) == source["mask"], source["mask"], IGNORE)
+        right = torch.where(hard_label(out_s.logits) == source["mask"], source["mask"], IGNORE)
         label_s = self._at_cells(right, out_s.features)
         features_s, features_t = (F.normalize(out.features.float(), dim=1) for out in (out_s, out_t))
         self.prototypes.update(rows(features_s.detach()), label_s.flatten())

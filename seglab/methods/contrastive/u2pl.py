@@ -16,6 +16,7 @@ from seglab.ops.ema import Teacher
 from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_cross_entropy, pixel_mean
 from seglab.ops.norm import frozen_statistics
+from seglab.ops.pseudo import hard_label
 from seglab.ops.queue_contrast import Cells, QueueContrast
 from seglab.ops.unreliable import likely_negatives, lowest_entropy, unreliable_negatives
 from seglab.types import Batch, Output
@@ -119,7 +120,7 @@ class U2PL(Method):
         self.teacher.eval()
         logits = self.teacher(unlabeled["image"]).logits
         self.teacher.train(self.training)
-        own = certain(unlabeled["image"], logits.argmax(1), unlabeled["valid"])
+        own = certain(unlabeled["image"], hard_label(logits), unlabeled["valid"])
         self.observe(own.label, lowest_entropy(logits, own.valid, 1 - share))
         mixed = self._mixed(own, certain(labeled["image"], labeled["mask"], labeled["valid"]))
         known = mixed.valid & (mixed.label != IGNORE)

@@ -11,6 +11,7 @@ from seglab.ops.check import check
 from seglab.ops.cutmix import BoxLaw, FixedAreaBox, certain, mix, partners
 from seglab.ops.losses import pixel_cross_entropy, pixel_mean
 from seglab.ops.norm import frozen_statistics
+from seglab.ops.pseudo import hard_label
 from seglab.types import Batch
 
 
@@ -61,10 +62,10 @@ class CPS(Method):
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
 
         logits_l = self.both(labeled["image"])
-        labels_l = [logits.argmax(1) for logits in logits_l]
+        labels_l = [hard_label(logits) for logits in logits_l]
         with torch.set_grad_enabled(not self.cutmix):
             logits_u = self.both(unlabeled["image"])
-        labels_u = [logits.argmax(1) for logits in logits_u]
+        labels_u = [hard_label(logits) for logits in logits_u]
         self.observe(labels_u[0], unlabeled["valid"])
 
         valid = unlabeled["valid"]

@@ -11,7 +11,7 @@ from seglab.ops.cutmix import BoxLaw, FixedAreaBox, certain, cutmix, partners
 from seglab.ops.ema import Teacher
 from seglab.ops.losses import pixel_mean, squared_distance
 from seglab.ops.norm import batch_norms, frozen_statistics
-from seglab.ops.pseudo import batch_ratio, pixel_threshold
+from seglab.ops.pseudo import batch_ratio, hard_label, pixel_threshold
 from seglab.ops.ramps import sigmoid_rampup
 from seglab.ops.strong import StrongView
 from seglab.types import Batch
@@ -78,7 +78,7 @@ class CutMixSeg(Method):
         # One labeled image: the partner of a batch of one.
         answers = self.teacher.split(unlabeled["image"], labeled["image"][:1])
         target, target_l = (out.logits.float().softmax(1) for out in answers)
-        self.observe(target.argmax(1), pixel_threshold(target.amax(1), self.threshold) > 0)
+        self.observe(hard_label(target), pixel_threshold(target.amax(1), self.threshold) > 0)
 
         view = certain(self.strong(unlabeled["image"]), target, unlabeled["valid"])
         other = certain(labeled["image"][:1], target_l, labeled["valid"][:1])

@@ -10,6 +10,7 @@ from seglab.ops.check import check
 from seglab.ops.ema import Teacher
 from seglab.ops.losses import pixel_mean, squared_distance
 from seglab.ops.norm import frozen_statistics
+from seglab.ops.pseudo import hard_label
 from seglab.ops.ramps import sigmoid_rampup
 from seglab.ops.strong import StrongView
 from seglab.types import Batch
@@ -67,7 +68,7 @@ class MeanTeacher(Method):
 
         # Not in one forward: with batch statistics each would be normalised with the other's.
         target_l, target_u = (self.teacher(part["image"]).logits.float().softmax(1) for part in (labeled, unlabeled))
-        self.observe(target_u.argmax(1), unlabeled["valid"])
+        self.observe(hard_label(target_u), unlabeled["valid"])
 
         out_l = self.student(labeled["image"])
         with frozen_statistics(self.student, not self.strong_statistics):
