@@ -32,6 +32,19 @@ class Pointwise(Network):
         return Output(self.restore(stages[-1], size), stages[-1])
 
 
+class TwoHeads(Pointwise):
+    """A second linear function of the colour, as an auxiliary head."""
+
+    aux_heads = ("layer3",)
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.second = nn.Conv2d(num_classes, num_classes, 1)
+
+    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
+        return super().decode(stages, size)._replace(aux={"layer3": self.restore(self.second(stages[-1]), size)})
+
+
 class Everywhere(BoxLaw):
     """A box as large as the image."""
 

@@ -43,6 +43,18 @@ def arguments(script: str, about: str | None, rounds: int) -> argparse.ArgumentP
     return parser
 
 
+def step_arguments(
+    script: str, about: str | None, rounds: int, methods: Sequence[str] = METHODS, crop: tuple[int, int] = (96, 192)
+) -> argparse.ArgumentParser:
+    """And those of the scripts that time steps of methods."""
+    parser = arguments(script, about, rounds)
+    parser.add_argument("--network", type=Path, default=NETWORK)
+    parser.add_argument("--crop", type=int, nargs=2, default=crop, help="height and width")
+    parser.add_argument("--batch", type=int, default=2, help="images of each of the two streams")
+    parser.add_argument("--methods", nargs="+", default=methods, choices=METHODS, metavar="NAME")
+    return parser
+
+
 def now() -> float:
     """Seconds: of this process on a CPU, whose other processes are not counted; of the clock on a GPU, at rest."""
     if DEVICE.type == "cpu":

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _turns import METHODS, NETWORK, arguments, compare, config, draw, finish, now, quiet, table
+from _turns import NETWORK, compare, config, draw, finish, now, quiet, step_arguments, table
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
@@ -90,13 +90,9 @@ def cheapest_first(methods: dict[str, dict[str, float]]) -> str:
 
 
 def main() -> None:
-    parser = arguments(__file__, __doc__, 3)
-    parser.add_argument("--network", type=Path, default=NETWORK)
-    parser.add_argument("--crop", type=int, nargs=2, default=(256, 256), help="height and width")
-    parser.add_argument("--batch", type=int, default=2, help="images of each of the two streams")
+    parser = step_arguments(__file__, __doc__, 3, crop=(256, 256))
     parser.add_argument("--precision", default="32-true", help="of the Trainer, such as bf16-mixed")
     parser.add_argument("--steps", type=int, default=5, help="measured steps, after two that are not")
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="NAME", help="default: all")
     options = parser.parse_args()
     if options.quick:
         options.network, options.crop = NETWORK.with_name("tiny.yaml"), (64, 96)

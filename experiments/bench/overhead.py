@@ -21,11 +21,9 @@ from typing import Any
 
 import _by_hand
 from _turns import (
-    METHODS,
     NETWORK,
     Bare,
     Batch,
-    arguments,
     compare,
     config,
     draw,
@@ -34,6 +32,7 @@ from _turns import (
     now,
     quiet,
     spread,
+    step_arguments,
     table,
 )
 
@@ -77,11 +76,7 @@ def measure(method: str, flags: Sequence[str], folder: Path, steps: int, warmup:
 
 
 def main() -> None:
-    parser = arguments(__file__, __doc__, 10)
-    parser.add_argument("--network", type=Path, default=NETWORK)
-    parser.add_argument("--crop", type=int, nargs=2, default=(96, 192), help="height and width")
-    parser.add_argument("--batch", type=int, default=2, help="images of each of the two streams")
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="NAME", help="default: all")
+    parser = step_arguments(__file__, __doc__, 10)
     options = parser.parse_args()
     if options.quick:
         options.network, options.crop, options.rounds = NETWORK.with_name("tiny.yaml"), (64, 96), 2

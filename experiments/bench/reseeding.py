@@ -15,18 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _turns import METHODS, NETWORK, Bare, arguments, compare, config, draw, finish, quiet, spread, table, take_turns
+from _turns import (
+    NETWORK,
+    Bare,
+    compare,
+    config,
+    draw,
+    finish,
+    quiet,
+    spread,
+    step_arguments,
+    table,
+    take_turns,
+)
 
 SEEDS = 200  # at a time: one is too short for a clock
 
 
 def main() -> None:
-    parser = arguments(__file__, __doc__, 8)
-    parser.add_argument("--network", type=Path, default=NETWORK)
-    parser.add_argument("--crop", type=int, nargs=2, default=(96, 192), help="height and width")
-    parser.add_argument("--batch", type=int, default=2, help="images of each of the two streams")
-    methods = ["supervised", "fixmatch", "dacs", "u2pl"]
-    parser.add_argument("--methods", nargs="+", default=methods, choices=METHODS, metavar="NAME")
+    parser = step_arguments(__file__, __doc__, 8, ["supervised", "fixmatch", "dacs", "u2pl"])
     options = parser.parse_args()
     if options.quick:
         options.network, options.crop, options.rounds = NETWORK.with_name("tiny.yaml"), (64, 96), 1

@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from _turns import DEVICE, METHODS, NETWORK, arguments, config, draw, finish, fit, quiet, table
+from _turns import DEVICE, NETWORK, config, draw, finish, fit, quiet, step_arguments, table
 
 from seglab.cli import main as seglab
 from seglab.trainer_cli import SeglabCLI
@@ -72,14 +72,10 @@ def cached(flags: Sequence[str], root: Path) -> list[str]:
 
 
 def main() -> None:
-    parser = arguments(__file__, __doc__, 3)
-    parser.add_argument("--network", type=Path, default=NETWORK)
+    parser = step_arguments(__file__, __doc__, 3, ["supervised", "unimatch"])
     parser.add_argument("--size", type=int, nargs=2, default=(128, 256), help="height and width of the images")
-    parser.add_argument("--crop", type=int, nargs=2, default=(96, 192), help="height and width")
-    parser.add_argument("--batch", type=int, default=2, help="images of each of the two streams")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--workers", type=int, nargs="+", default=(0, 1), help="loader processes per stream")
-    parser.add_argument("--methods", nargs="+", default=["supervised", "unimatch"], choices=METHODS, metavar="NAME")
     options = parser.parse_args()
     if options.quick:
         options.network, options.size, options.crop = NETWORK.with_name("tiny.yaml"), (64, 96), (64, 96)

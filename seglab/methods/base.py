@@ -67,7 +67,7 @@ class Method(LightningModule, ABC):
 
     streams: tuple[str, ...] = ("labeled", "unlabeled")  # what the method reads
     needs_pretrained: ClassVar[bool] = False  # a resumed run too needs the published weights: a frozen copy has them
-
+    trains_aux_heads: ClassVar[bool] = False  # of networks that have some; where False, such networks are refused
     needs_statistics: ClassVar[bool] = False  # the data module counts the labeled classes before training starts
 
     student: Network
@@ -148,6 +148,10 @@ class Method(LightningModule, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.build()
+            if self.student.aux_heads and not self.trains_aux_heads:
+                raise SeglabError(
+                    f"{type(self).__name__} would leave the network's auxiliary head untrained: set --network.aux false"
+                )
             for part in self.additions:
                 cast(Addition, part).build(self)
         self.metrics = nn.ModuleDict(

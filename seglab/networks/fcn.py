@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from seglab.networks.base import Network
 from seglab.networks.encoders import dilated_encoder, find_encoder, pixel_statistics, timm_name
+from seglab.networks.heads import auxiliary_head, neck
 from seglab.networks.weights import load_encoder_weights
 from seglab.ops.check import check
 from seglab.types import Output
@@ -67,9 +68,7 @@ class FCN(Network):
         self.scores = nn.ModuleList(nn.Conv2d(channels[index], num_classes, 1) for index in self.skipped)
         for parameter in self.scores.parameters():
             nn.init.zeros_(parameter)  # section 4.2: a skip starts without a say
-        self.aux_head = (
-            nn.Sequential(neck(channels[-2], dropout), nn.Conv2d(channels[-2] // 4, num_classes, 1)) if aux else None
-        )
+        self.aux_head = auxiliary_head(channels[-2], num_classes, dropout) if aux else None
         self.aux_heads = ("layer3",) if aux else ()
         load_encoder_weights(self.encoder, weights, name)
 
@@ -84,13 +83,3 @@ class FCN(Network):
             logits = finer + F.interpolate(logits, size=finer.shape[-2:], mode="bilinear", align_corners=False)
         aux = {"layer3": self.restore(self.aux_head(stages[-2]), size)} if self.aux_head else {}
         return Output(self.restore(logits, size), features, aux)
-
-
-def neck(channels: int, dropout: float) -> nn.Sequential:
-    """B channels h w -> B channels/4 h w."""
-    return nn.Sequential(
-        nn.Conv2d(channels, channels // 4, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels // 4),
-        nn.ReLU(inplace=True),
-        nn.Dropout(dropout),
-    )

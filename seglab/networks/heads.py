@@ -1,6 +1,21 @@
-"""Heads that embed features for contrastive losses."""
+"""Heads beside the main one: embeddings for contrastive losses, and the auxiliary head."""
 
 from torch import nn
+
+
+def neck(channels: int, dropout: float) -> nn.Sequential:
+    """B channels h w -> B channels/4 h w, what the last convolution of an FCN sees."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels // 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels // 4),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+    )
+
+
+def auxiliary_head(channels: int, num_classes: int, dropout: float) -> nn.Sequential:
+    """An FCN's head on a stage of the encoder: B channels h w -> logits B K h w (PSPNet, Zhao et al., CVPR 2017)."""
+    return nn.Sequential(neck(channels, dropout), nn.Conv2d(channels // 4, num_classes, 1))
 
 
 def projection_head(channels: int, width: int) -> nn.Sequential:

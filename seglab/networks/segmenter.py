@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from seglab.networks.base import Network
 from seglab.networks.encoders import find_encoder, near, pixel_statistics, set_multi_grid, timm_name
-from seglab.networks.heads import projection_head
+from seglab.networks.heads import auxiliary_head, projection_head
 from seglab.networks.weights import load_encoder_weights
 from seglab.types import Output, SeglabError
 
@@ -57,6 +57,8 @@ class Segmenter(Network):
         projection: width of an embedding per pixel, L2-normalised, in ``aux["projection"]`` (B projection h w), for
             contrastive losses: convolution 1x1 - batch normalisation - ReLU - convolution 1x1 on the features.
             0 for none.
+        aux: a second head on the encoder's last stage but one (layer 3 of a ResNet), its logits B K H W in
+            ``aux["layer3"]``. Not for every method: those that do not train it refuse it.
         decoder_options: further arguments of the decoder as segmentation-models-pytorch names them
             (``decoder_channels``, ``decoder_atrous_rates``, ``encoder_depth``), or of a timm encoder
             (``drop_path_rate``).
@@ -74,6 +76,7 @@ class Segmenter(Network):
         output_stride: int = 0,
         projection: int = 0,
         multi_grid: tuple[int, ...] = (),
+        aux: bool = False,
         decoder_options: dict[str, Any] | None = None,
     ) -> None:
         encoder = find_encoder(encoder)
@@ -94,6 +97,8 @@ class Segmenter(Network):
             module.in_channels for module in self.head.modules() if isinstance(module, nn.Conv2d)
         )
         self.projection = projection_head(channels, projection) if projection else None
+        self.aux_head = auxiliary_head(model.encoder.out_channels[-2], num_classes, dropout=0.1) if aux else None
+        self.aux_heads = ("layer3",) if aux else ()
         load_encoder_weights(self.encoder, weights, encoder)
 
     def encode(self, image: Tensor) -> list[Tensor]:
@@ -104,14 +109,16 @@ class Segmenter(Network):
         return list(stages)
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
+        maps = [stage for stage in stages if stage.ndim == 4]
         if isinstance(self.decoder, DPTDecoder):
-            maps = [stage for stage in stages if stage.ndim == 4]
             tokens: list[Tensor | None] = [*stages[len(maps) :]] or [None] * len(maps)
             features = self.decoder(maps, tokens)  # B D h w
         else:
             features = self.decoder(list(stages))
         logits = self.restore(self.head(features), size)  # B K H W
         aux = {"projection": F.normalize(self.projection(features), dim=1)} if self.projection else {}
+        if self.aux_head is not None:
+            aux["layer3"] = self.restore(self.aux_head(maps[-2]), size)
         return Output(logits, features, aux)
 
 

@@ -1,37 +1,23 @@
 """MinEnt and AdvEnt against their formulas, and who learns from which term."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pointwise import Pointwise, batch, method
+from pointwise import Pointwise, TwoHeads, batch, method
 from probes import column, fit_command, only_run, weights
 from torch import Tensor, nn
 
 from seglab.cli import main
 from seglab.labels import IGNORE
-from seglab.methods import AdvEnt, Method, MinEnt, Schedule
+from seglab.methods import CPS, AdvEnt, FixMatch, Method, MinEnt, Schedule, Supervised
 from seglab.methods.optim import build_optimizer
 from seglab.networks.discriminator import domain_loss
-from seglab.types import Output, SeglabError
+from seglab.types import SeglabError
 
 CROP = (32, 48)  # what a discriminator can halve five times
-
-
-class TwoHeads(Pointwise):
-    """A second linear function of the colour, as an auxiliary head."""
-
-    aux_heads = ("layer3",)
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(num_classes)
-        self.second = nn.Conv2d(num_classes, num_classes, 1)
-
-    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
-        return super().decode(stages, size)._replace(aux={"layer3": self.restore(self.second(stages[-1]), size)})
 
 
 def outputs(module: Any, image: Tensor) -> dict[str, Tensor]:
@@ -144,3 +130,9 @@ def test_the_published_defaults_are_the_official_ones() -> None:
         assert (module.weight, module.aux_weight, module.aux_supervised_weight) == (1e-3, 2e-4, 0.1)
     assert isinstance(module, Method)
     assert module.discriminator_lr == 1e-4
+
+
+@pytest.mark.parametrize("kind", [Supervised, FixMatch, CPS])
+def test_methods_without_a_term_for_an_auxiliary_head_refuse_it(kind: type[Method]) -> None:
+    with pytest.raises(SeglabError, match=f"{kind.__name__} would leave .* untrained: set --network.aux false"):
+        method(kind, network=TwoHeads)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pointwise import Everywhere, batch, method
+from pointwise import Everywhere, TwoHeads, batch, method
 from torch import nn
 
 from seglab.labels import IGNORE
@@ -87,6 +87,16 @@ def test_terms_wait_for_sup_only_steps_but_reach_every_parameter(halfway: None) 
     assert all(parameter.grad is not None for parameter in module.student.parameters())
     module.sup_only_steps = 0
     assert module.losses(data)["unsupervised"].item() > 0
+
+
+def test_an_auxiliary_head_learns_from_labeled_images_alone(halfway: None) -> None:
+    module, data = u2pl(network=TwoHeads, aux_supervised_weight=0.4), batch()
+    terms = module.losses(data)
+    logits = module.student(data["labeled"]["image"]).aux["layer3"]
+    expected = 0.4 * torch.nn.functional.cross_entropy(logits, data["labeled"]["mask"], ignore_index=IGNORE)
+    assert terms["supervised_layer3"].item() == pytest.approx(expected.item(), rel=1e-5)
+    (terms["unsupervised"] + terms["contrast"]).backward()
+    assert all(p.grad is None or not p.grad.any() for p in module.student.second.parameters())
 
 
 def test_no_gradient_reaches_the_teacher_or_the_queue(halfway: None) -> None:

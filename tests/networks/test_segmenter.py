@@ -121,6 +121,19 @@ def test_projection_has_unit_norm_and_trains_the_encoder() -> None:
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in network.encoder.parameters())
 
 
+@pytest.mark.parametrize(
+    ("decoder", "encoder"), [("DeepLabV3Plus", "resnet18"), ("Segformer", "mit_b0"), ("DPT", "test_vit")]
+)
+def test_auxiliary_head_on_the_stage_before_the_last(decoder: str, encoder: str) -> None:
+    network = Segmenter(5, decoder, encoder, "none", aux=True)
+    output = network(torch.rand(2, 3, 65, 97))
+    assert network.aux_heads == tuple(output.aux) == ("layer3",)
+    assert output.aux["layer3"].shape == output.logits.shape == (2, 5, 65, 97)
+    output.aux["layer3"].square().mean().backward()
+    assert all(p.grad is None for p in [*network.decoder.parameters(), *network.head.parameters()])
+    assert any(p.grad is not None and p.grad.any() for p in network.encoder.parameters())
+
+
 def test_two_networks_differ() -> None:
     first, second = (dict(tiny().named_parameters()) for _ in range(2))
     for name in ("head.weight", "encoder.model.conv_stem.weight"):

@@ -27,6 +27,8 @@ class MinEnt(Method):
         aux_supervised_weight: of the supervised loss of the auxiliary prediction.
     """
 
+    trains_aux_heads = True
+
     def __init__(
         self, weight: float = 1e-3, aux_weight: float = 2e-4, aux_supervised_weight: float = 0.1, **common: Any
     ) -> None:

@@ -42,6 +42,7 @@ class U2PL(Method):
         unreliable: share of the unlabeled pixels dropped as uncertain at step 0; falls linearly to 0.
         weight: of the unlabeled cross-entropy, which is divided by the share of pixels kept.
         contrast_weight: of the contrastive term.
+        aux_supervised_weight: of the supervised loss of an auxiliary head, where the network has one (``aux``).
         sup_only_steps: steps before both terms begin.
         low_rank: classes that a pixel ranks before this place are likely, the first being 0.
         high_rank: classes that a pixel ranks from this place on are hopeless.
@@ -63,11 +64,14 @@ class U2PL(Method):
         boxes: law of the boxes.
     """
 
+    trains_aux_heads = True
+
     def __init__(
         self,
         unreliable: float = 0.2,
         weight: float = 1.0,
         contrast_weight: float = 0.1,
+        aux_supervised_weight: float = 0.4,
         sup_only_steps: int = 0,
         low_rank: int = 3,
         high_rank: int = 20,
@@ -99,6 +103,7 @@ class U2PL(Method):
         check(0 <= low_rank < high_rank, "U2PL.low_rank and high_rank", (low_rank, high_rank), "give 0 <= low < high")
         check(temperature > 0, "U2PL.temperature", temperature, "give a positive number")
         self.unreliable, self.weight, self.contrast_weight = unreliable, weight, contrast_weight
+        self.aux_supervised_weight = aux_supervised_weight
         self.sup_only_steps = sup_only_steps
         self.low_rank, self.high_rank = low_rank, high_rank
         sizes = [first_queue] + [queue] * (self.num_classes - 1)
@@ -137,11 +142,14 @@ class U2PL(Method):
         kept = reliable.sum() / known.sum().clamp(min=1)
         unsupervised = pixel_mean(pixel_cross_entropy(out_u.logits, mixed.label), reliable) / kept.clamp(min=1e-6)
         cells = Cells(*(torch.cat(parts) for parts in zip(cells_l, cells_u, strict=True)))
-        return {
+        terms = {
             "supervised": self.criterion(out_l.logits, labeled["mask"]),
             "unsupervised": active * self.weight * unsupervised,
             "contrast": active * self.contrast_weight * self.contrast(cells, active),
         }
+        for head in self.student.aux_heads:
+            terms[f"supervised_{head}"] = self.aux_supervised_weight * self.criterion(out_l.aux[head], labeled["mask"])
+        return terms
 
     def _mixed(self, own: Pixels, labeled: Pixels) -> Pixels:
         """The unlabeled images, mixed or not: one draw for the batch, as in the official code."""
