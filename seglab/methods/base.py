@@ -24,7 +24,7 @@ from seglab.ops.ema import Teacher
 from seglab.ops.losses import Criterion
 from seglab.ops.norm import local_statistics
 from seglab.ops.pseudo import hard_label
-from seglab.types import Batch, Sample, SeglabError
+from seglab.types import Batch, Output, Sample, SeglabError
 
 LOCAL = "local_statistics"  # in a checkpoint of several ranks: running statistics of each, ranks N
 
@@ -67,7 +67,7 @@ class Method(LightningModule, ABC):
 
     streams: tuple[str, ...] = ("labeled", "unlabeled")  # what the method reads
     needs_pretrained: ClassVar[bool] = False  # a resumed run too needs the published weights: a frozen copy has them
-    trains_aux_heads: ClassVar[bool] = False  # of networks that have some; where False, such networks are refused
+    aux_supervised_weight: float | None = None  # of auxiliary heads; None: a network that has some is refused
     needs_statistics: ClassVar[bool] = False  # the data module counts the labeled classes before training starts
 
     student: Network
@@ -112,6 +112,13 @@ class Method(LightningModule, ABC):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted loss terms of one step; images are float in [0, 1]. Their sum is minimised."""
 
+    def supervised(self, output: Output, mask: Tensor) -> dict[str, Tensor]:
+        """The criterion on labeled images, with a term of ``aux_supervised_weight`` for each auxiliary head."""
+        terms = {"supervised": self.criterion(output.logits, mask)}
+        for head in self.student.aux_heads:
+            terms[f"supervised_{head}"] = self.aux_supervised_weight * self.criterion(output.aux[head], mask)
+        return terms
+
     def separate(self) -> Separate:
         """Modules (discriminators) that an optimiser of their own trains, with what builds it."""
         return ()
@@ -148,7 +155,7 @@ class Method(LightningModule, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.build()
-            if self.student.aux_heads and not self.trains_aux_heads:
+            if self.student.aux_heads and self.aux_supervised_weight is None:
                 raise SeglabError(
                     f"{type(self).__name__} would leave the network's auxiliary head untrained: set --network.aux false"
                 )

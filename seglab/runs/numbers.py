@@ -113,7 +113,7 @@ class Numbers(Callback):
 def _finite(tensors: Sequence[Tensor]) -> Tensor:
     """Bool scalar on the device of the tensors: whether all their values are finite. The host does not wait for it.
 
-    Values of 1e19 and more count as infinite: their squares are, in AdamW and in clipping as here.
+    A norm of 1e19 and more counts as infinite: such squares are, in AdamW and in clipping as here.
     """
     # The largest magnitude would do for all types, but takes a CPU ten times as long as the sum of squares.
     order = 2.0 if all(x.dtype == torch.float32 for x in tensors) else math.inf

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from harness import goes_on_alike, hurry, last_words, slowly
+from harness import goes_on_alike, hurry, last_words, slowly, small_disk
 from probes import rows
 
 from seglab.runs.directory import LAST
@@ -17,14 +16,8 @@ from seglab.runs.record import MetricsLogger
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", "16m") as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("left", [200_000, 0])

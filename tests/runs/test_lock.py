@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness import small_disk
 
 from seglab.runs.directory import create
 from seglab.runs.lock import LOCK, hold, holder, release
@@ -63,16 +64,9 @@ def test_a_folder_that_nobody_held(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_named_before_a_run_begins(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk needs root")
-    try:
+    with small_disk(tmp_path / "disk", "1m") as disk:
         with pytest.raises(SeglabError, match="No space left on device"):
             create(disk / "run")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with pytest.raises(SeglabError, match="Read-only file system"):
             create(disk / "other")
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)

@@ -56,10 +56,7 @@ class AdvEnt(MinEnt):
         out_s, out_t = self.student(source["image"]), self.student(target["image"])
         self.observe(hard_label(out_t.logits), target["valid"])
 
-        terms = {"supervised": self.criterion(out_s.logits, source["mask"])}
-        for head in self.student.aux_heads:
-            terms[f"supervised_{head}"] = self.aux_supervised_weight * self.criterion(out_s.aux[head], source["mask"])
-
+        terms = self.supervised(out_s, source["mask"])
         for head, module in self.discriminators.items():
             discriminator = cast(Discriminator, module)
             maps_s, maps_t = (

@@ -27,8 +27,6 @@ class MinEnt(Method):
         aux_supervised_weight: of the supervised loss of the auxiliary prediction.
     """
 
-    trains_aux_heads = True
-
     def __init__(
         self, weight: float = 1e-3, aux_weight: float = 2e-4, aux_supervised_weight: float = 0.1, **common: Any
     ) -> None:
@@ -43,11 +41,8 @@ class MinEnt(Method):
         out_s, out_t = self.student(source["image"]), self.student(target["image"])
         self.observe(hard_label(out_t.logits), target["valid"])
 
-        terms = {
-            "supervised": self.criterion(out_s.logits, source["mask"]),
-            "entropy": self.weight * pixel_mean(entropy(out_t.logits), target["valid"]),
-        }
+        terms = self.supervised(out_s, source["mask"])
+        terms["entropy"] = self.weight * pixel_mean(entropy(out_t.logits), target["valid"])
         for head in self.student.aux_heads:
-            terms[f"supervised_{head}"] = self.aux_supervised_weight * self.criterion(out_s.aux[head], source["mask"])
             terms[f"entropy_{head}"] = self.aux_weight * pixel_mean(entropy(out_t.aux[head]), target["valid"])
         return terms

@@ -64,8 +64,6 @@ class U2PL(Method):
         boxes: law of the boxes.
     """
 
-    trains_aux_heads = True
-
     def __init__(
         self,
         unreliable: float = 0.2,
@@ -92,15 +90,13 @@ class U2PL(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        for name, share in {
-            "unreliable": unreliable,
-            "anchor_confidence": anchor_confidence,
-            "mix_probability": mix_probability,
-        }.items():
+        shares = {"unreliable": unreliable, "anchor_confidence": anchor_confidence, "mix_probability": mix_probability}
+        for name, share in shares.items():
             check(0 <= share <= 1, f"U2PL.{name}", share, "give a number in [0, 1]")
         for name, number in {"anchors": anchors, "negatives": negatives, "enqueued": enqueued, "dim": dim}.items():
             check(number >= 1, f"U2PL.{name}", number, "give 1 or more")
         check(0 <= low_rank < high_rank, "U2PL.low_rank and high_rank", (low_rank, high_rank), "give 0 <= low < high")
+        check(aux_supervised_weight >= 0, "U2PL.aux_supervised_weight", aux_supervised_weight, "give 0 or more")
         check(temperature > 0, "U2PL.temperature", temperature, "give a positive number")
         self.unreliable, self.weight, self.contrast_weight = unreliable, weight, contrast_weight
         self.aux_supervised_weight = aux_supervised_weight
@@ -142,14 +138,10 @@ class U2PL(Method):
         kept = reliable.sum() / known.sum().clamp(min=1)
         unsupervised = pixel_mean(pixel_cross_entropy(out_u.logits, mixed.label), reliable) / kept.clamp(min=1e-6)
         cells = Cells(*(torch.cat(parts) for parts in zip(cells_l, cells_u, strict=True)))
-        terms = {
-            "supervised": self.criterion(out_l.logits, labeled["mask"]),
+        return self.supervised(out_l, labeled["mask"]) | {
             "unsupervised": active * self.weight * unsupervised,
             "contrast": active * self.contrast_weight * self.contrast(cells, active),
         }
-        for head in self.student.aux_heads:
-            terms[f"supervised_{head}"] = self.aux_supervised_weight * self.criterion(out_l.aux[head], labeled["mask"])
-        return terms
 
     def _mixed(self, own: Pixels, labeled: Pixels) -> Pixels:
         """The unlabeled images, mixed or not: one draw for the batch, as in the official code."""
