@@ -5,7 +5,7 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:
     if name == "load":  # imported late: it brings torch and Lightning
-        from seglab.loading import load
+        from seglab.cli.load import load
 
         return load
     raise AttributeError(f"module 'seglab' has no attribute {name!r}")

@@ -39,6 +39,12 @@ class SeglabError(Exception):
     exit_code = 1
 
 
+def require(ok: bool, setting: str, value: object, remedy: str) -> None:
+    """Raise SeglabError("<setting> is <value>: <remedy>") unless ``ok``."""
+    if not ok:
+        raise SeglabError(f"{setting} is {value}: {remedy}")
+
+
 class Interrupted(SeglabError):
     """A signal ended a run that can be continued; the exit code is that of a process that the signal killed."""
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from seglab.evaluation import Whole
 from seglab.methods import Method, Schedule
 from seglab.networks import Network
-from seglab.ops.cutmix import BoxLaw
 from seglab.ops.losses import CrossEntropy
-from seglab.ops.strong import StrongView
+from seglab.ops.mixing import BoxSampler
+from seglab.ops.views import StrongView
 from seglab.types import Batch, Output
 
 OFF = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
@@ -45,7 +45,7 @@ class TwoHeads(Pointwise):
         return super().decode(stages, size)._replace(aux={"layer3": self.restore(self.second(stages[-1]), size)})
 
 
-class Everywhere(BoxLaw):
+class Everywhere(BoxSampler):
     """A box as large as the image."""
 
     def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.networks.discriminator import Discriminator
-from seglab.ops.cutmix import AreaBox
-from seglab.ops.strong import StrongView
+from seglab.ops.mixing import AreaBox
+from seglab.ops.views import StrongView
 
 Step = Callable[[dict[str, dict[str, Any]]], object]
 

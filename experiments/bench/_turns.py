@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seglab.loading import Loader
+from seglab.cli.load import Loader
+from seglab.cli.train import SeglabCLI
 from seglab.methods import Method
-from seglab.runs.preemption import signals_held
 from seglab.streets.writer import plan, write_frame
-from seglab.trainer_cli import SeglabCLI
+from seglab.training.preemption import signals_held
 
 EXPERIMENTS = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))

@@ -22,7 +22,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from seglab.ops.frozen import Frozen
+from seglab.ops.teacher import Frozen
 
 MIB = 2**20
 

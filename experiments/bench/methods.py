@@ -27,7 +27,7 @@ from _turns import NETWORK, compare, config, draw, finish, now, quiet, step_argu
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from seglab.loading import Loader
+from seglab.cli.load import Loader
 
 BASELINE = "supervised"
 RESIDENT_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
@@ -101,7 +101,7 @@ def main() -> None:
     methods = [BASELINE, *(name for name in options.methods if name != BASELINE)]
     crop = (options.crop[0], options.crop[1])
     context = multiprocessing.get_context("forkserver")  # every process starts with the imports done and nothing else
-    context.set_forkserver_preload(["seglab.loading", "seglab.methods", "seglab.data"])
+    context.set_forkserver_preload(["seglab.cli.load", "seglab.methods", "seglab.data"])
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool,

@@ -36,7 +36,7 @@ from _turns import (
     table,
 )
 
-from seglab.trainer_cli import SeglabCLI
+from seglab.cli.train import SeglabCLI
 
 
 class Source:

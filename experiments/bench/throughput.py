@@ -22,7 +22,7 @@ import torch
 from _turns import DEVICE, NETWORK, config, draw, finish, fit, quiet, step_arguments, table
 
 from seglab.cli import main as seglab
-from seglab.trainer_cli import SeglabCLI
+from seglab.cli.train import SeglabCLI
 
 
 class Watched:

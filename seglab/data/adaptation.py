@@ -6,11 +6,11 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from seglab.data.datamodule import LABELED, SegmentationData
+from seglab.data.class_counts import ClassCounts
 from seglab.data.decode import Reader
 from seglab.data.files import Item
+from seglab.data.module import LABELED, SegmentationData
 from seglab.data.sampling import Pick
-from seglab.data.statistics import ClassStatistics
 from seglab.data.streams import Stream
 from seglab.types import SeglabError
 
@@ -89,12 +89,12 @@ class DomainAdaptation(SegmentationData):
         side = {"labeled_batch": "source", "unlabeled_batch": "target"}
         return {f"{side[key]}.{key}": batch for key, batch in super().batches(streams).items()}
 
-    def class_statistics(self) -> ClassStatistics:
-        source = self.source.class_statistics()
+    def class_counts(self) -> ClassCounts:
+        source = self.source.class_counts()
         if not self.target_labeled_batch:
             return source
-        target = self.target.class_statistics()
-        return ClassStatistics(source.keys + target.keys, np.concatenate([source.pixels, target.pixels]))
+        target = self.target.class_counts()
+        return ClassCounts(source.keys + target.keys, np.concatenate([source.pixels, target.pixels]))
 
     def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:
         return self.target.reader(items, evaluation)

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from seglab.data.checks.plausible import hint_for_colours, hint_for_ids
 from seglab.data.files import Item
-from seglab.data.plausible import hint_for_colours, hint_for_ids
 from seglab.labels import UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 

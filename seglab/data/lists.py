@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from seglab.data.files import IMAGE_SUFFIXES, Item, describe
-from seglab.textfiles import read_text
+from seglab.files import read_text
 from seglab.types import SeglabError
 
 LISTED_IMAGE = re.compile(r"[^\t]*?\.(?:png|jpe?g)(?!\S)", re.IGNORECASE)  # the first of a line; names may have spaces

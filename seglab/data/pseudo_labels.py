@@ -6,8 +6,8 @@ from pathlib import Path
 
 from seglab.data.files import Item, describe
 from seglab.data.streams import MaskFiles
+from seglab.files import read_json
 from seglab.labels import LabelSpace
-from seglab.textfiles import read_json
 from seglab.types import SeglabError
 
 DESCRIPTION = "pseudo_labels.json"

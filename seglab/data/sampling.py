@@ -7,9 +7,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from seglab.data.class_counts import ClassCounts
 from seglab.data.files import Item
 from seglab.data.geometry import CropRule
-from seglab.data.statistics import ClassStatistics
 from seglab.labels import IGNORE
 from seglab.types import SeglabError
 
@@ -118,7 +118,7 @@ class RareFirst:
     def __init__(
         self,
         items: Sequence[Item],
-        statistics: ClassStatistics,
+        statistics: ClassCounts,
         rare: RareClasses,
         seed: int,
         tag: int,

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seglab.ops.check import check
-from seglab.types import Output
+from seglab.types import Output, require
 
 Network = Callable[[Tensor], Output]
 
@@ -26,7 +25,9 @@ class Inference(ABC):
     """
 
     def __init__(self, scales: tuple[float, ...] = (1.0,), flip: bool = False) -> None:
-        check(bool(scales) and all(s > 0 for s in scales), f"{type(self).__name__}.scales", scales, "give factors > 0")
+        require(
+            bool(scales) and all(s > 0 for s in scales), f"{type(self).__name__}.scales", scales, "give factors > 0"
+        )
         self.scales = scales
         self.flip = flip
 
@@ -61,7 +62,7 @@ class Whole(Inference):
 
     def __init__(self, scales: tuple[float, ...] = (1.0,), flip: bool = False, multiple: int = 1) -> None:
         super().__init__(scales, flip)
-        check(multiple >= 1, "Whole.multiple", multiple, "give a whole number of 1 or more")
+        require(multiple >= 1, "Whole.multiple", multiple, "give a whole number of 1 or more")
         self.multiple = multiple
 
     def predict(self, network: Network, image: Tensor) -> Tensor:
@@ -92,14 +93,14 @@ class Slide(Inference):
         batch: int = 4,
     ) -> None:
         super().__init__(scales, flip)
-        check(min(window) >= 1, "Slide.window", window, "give a height and a width of 1 pixel or more")
-        check(
+        require(min(window) >= 1, "Slide.window", window, "give a height and a width of 1 pixel or more")
+        require(
             all(1 <= step <= side for step, side in zip(stride, window, strict=True)),
             "Slide.stride",
             stride,
             f"give two steps from 1 pixel to the window's {window[0]} and {window[1]}, or pixels would be skipped",
         )
-        check(batch >= 1, "Slide.batch", batch, "give 1 or more windows")
+        require(batch >= 1, "Slide.batch", batch, "give 1 or more windows")
         self.window = window
         self.stride = stride
         self.batch = batch

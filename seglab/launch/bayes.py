@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from seglab.files import read_json
 from seglab.launch.directory import State, write_manifest
 from seglab.launch.draws import distribution
 from seglab.launch.sweep import SweepRun, read_file, run_of
 from seglab.runs.directory import SUMMARY
-from seglab.textfiles import read_json
 from seglab.types import SeglabError
 
 JOURNAL = "study.log"

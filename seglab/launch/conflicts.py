@@ -4,9 +4,9 @@ import functools
 import itertools
 from pathlib import Path
 
-from seglab.config_parser import expand_run
+from seglab.files import read_yaml
 from seglab.launch.sweep import SweepRun
-from seglab.textfiles import read_yaml
+from seglab.runs.arguments import expand_run
 from seglab.types import SeglabError
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from seglab.files import read_yaml
 from seglab.launch.draws import draw
-from seglab.textfiles import read_yaml
 from seglab.types import SeglabError
 
 COMMAND = ("${env}", "seglab", "fit", "${args}")

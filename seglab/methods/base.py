@@ -14,16 +14,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from seglab.data import SegmentationData
-from seglab.data.statistics import ClassStatistics
+from seglab.data.class_counts import ClassCounts
 from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
-from seglab.methods.optim import OptimizerFactory, Schedule, Separate, build_optimizer, follow_config
+from seglab.methods.optim import OptimizerFactory, OwnOptimizers, Schedule, build_optimizer, follow_config
 from seglab.networks import Network, NetworkFactory
 from seglab.networks.weights import load_student
-from seglab.ops.distributed import average_, each_rank, fill_, mean, total, world_size
-from seglab.ops.ema import Teacher
 from seglab.ops.losses import Criterion
 from seglab.ops.norm import local_statistics
 from seglab.ops.pseudo import hard_label
+from seglab.ops.ranks import average_, each_rank, fill_, mean, total, world_size
+from seglab.ops.teacher import Teacher
 from seglab.types import Batch, Output, Sample, SeglabError
 
 LOCAL = "local_statistics"  # in a checkpoint of several ranks: running statistics of each, ranks N
@@ -61,14 +61,14 @@ class Method(LightningModule, ABC):
         class_names: from the data.
         subsets: from the data: name of a reported mean -> class indices.
         additions: further loss terms, such as masked image consistency.
-        start: checkpoint whose student's weights this student begins with, for methods of several stages.
+        init_from: checkpoint whose student's weights this student begins with, for methods of several stages.
         seed: of the run; with it, network initialisation and every random draw of a step are reproducible.
     """
 
     streams: tuple[str, ...] = ("labeled", "unlabeled")  # what the method reads
     needs_pretrained: ClassVar[bool] = False  # a resumed run too needs the published weights: a frozen copy has them
     aux_supervised_weight: float | None = None  # of auxiliary heads; None: a network that has some is refused
-    needs_statistics: ClassVar[bool] = False  # the data module counts the labeled classes before training starts
+    needs_class_counts: ClassVar[bool] = False  # the data module counts the labeled classes before training starts
 
     student: Network
     teacher: Teacher
@@ -84,7 +84,7 @@ class Method(LightningModule, ABC):
         class_names: list[str],
         subsets: dict[str, list[int]],
         additions: Sequence[Addition] = (),
-        start: str = "",
+        init_from: str = "",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Method(LightningModule, ABC):
         self.num_classes, self.class_names, self.subsets = num_classes, class_names, subsets
         self.additions = nn.ModuleList(additions)
         self.streams = tuple(dict.fromkeys([*self.streams, *(name for part in additions for name in part.streams)]))
-        self.start = start
+        self.init_from = init_from
         self.seed = seed
         self.latest: dict[str, Tensor] = {}  # of the latest batch, weighted and without gradient
         self._hidden: Tensor | None = None
@@ -105,8 +105,8 @@ class Method(LightningModule, ABC):
     def build(self) -> None:
         """Create the networks. Called once, outside config parsing, under the run's seed."""
         self.student = self.network(self.num_classes)
-        if self.start:
-            load_student(self.student, self.start)
+        if self.init_from:
+            load_student(self.student, self.init_from)
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -119,7 +119,7 @@ class Method(LightningModule, ABC):
             terms[f"supervised_{head}"] = self.aux_supervised_weight * self.criterion(output.aux[head], mask)
         return terms
 
-    def separate(self) -> Separate:
+    def own_optimizers(self) -> OwnOptimizers:
         """Modules (discriminators) that an optimiser of their own trains, with what builds it."""
         return ()
 
@@ -128,7 +128,7 @@ class Method(LightningModule, ABC):
         """Share of the run that is done, in [0, 1]."""
         return self.global_step / self.trainer.max_steps
 
-    def observe(self, label: Tensor, selected: Tensor) -> None:
+    def log_pseudo_quality(self, label: Tensor, selected: Tensor) -> None:
         """Compare pseudo-labels of the weak view with hidden ground truth, for the quality curves alone.
 
         Args:
@@ -139,13 +139,13 @@ class Method(LightningModule, ABC):
             self.pseudo_quality.update(label, selected, self._hidden)
 
     @property
-    def class_statistics(self) -> ClassStatistics:
+    def class_counts(self) -> ClassCounts:
         """Pixels of each class in the labeled images, the same on all ranks; from ``on_fit_start`` on.
 
-        A class that reads them sets ``needs_statistics``. They are a function of the files, so what is derived from
+        A class that reads them sets ``needs_class_counts``. They are a function of the files, so what is derived from
         them in ``on_fit_start`` needs no place in the checkpoint.
         """
-        return cast(SegmentationData, self.trainer.datamodule).class_statistics()  # type: ignore[attr-defined]
+        return cast(SegmentationData, self.trainer.datamodule).class_counts()  # type: ignore[attr-defined]
 
     # Networks.
 
@@ -261,7 +261,7 @@ class Method(LightningModule, ABC):
         if steps < 1:
             raise SeglabError("trainer.max_steps is not set: schedules are in optimiser steps, so give their number")
         optimizer, scheduler = build_optimizer(
-            self, self.optimizer, self.schedule, steps, self.separate(), self.learning_rate_scale
+            self, self.optimizer, self.schedule, steps, self.own_optimizers(), self.learning_rate_scale
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -271,7 +271,9 @@ class Method(LightningModule, ABC):
             self._own_statistics = None
         if self.global_step:  # resumed
             scheduler = cast(LambdaLR, self.lr_schedulers())
-            follow_config(self, self.optimizer, self.schedule, scheduler, self.separate(), self.learning_rate_scale)
+            follow_config(
+                self, self.optimizer, self.schedule, scheduler, self.own_optimizers(), self.learning_rate_scale
+            )
         if self.schedule.scale_lr != "none" and self.trainer.is_global_zero:
             rates = sorted({group["initial_lr"] for group in cast(Optimizer, self.optimizers()).param_groups})
             print(

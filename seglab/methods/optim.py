@@ -24,7 +24,7 @@ class Schedule:
         steps: length of the decay; more than the run has for recipes that stop early (AdvEnt). 0: the run's.
         warmup: steps of linear warm-up, 0 for none.
         warmup_factor: fraction of the learning rate at step 0 of the warm-up.
-        head_factor: multiplies the learning rate of everything outside the encoders.
+        head_lr_mult: multiplies the learning rate of everything outside the encoders.
         decay_norms: apply weight decay to normalisation weights and biases too.
         reference_batch: labeled images per optimiser step that the learning rates of the config are meant for.
         scale_lr: change the learning rates with the labeled images per step, over all ranks and accumulated batches,
@@ -36,15 +36,15 @@ class Schedule:
     steps: int = 0
     warmup: int = 0
     warmup_factor: float = 1e-6
-    head_factor: float = 1.0
+    head_lr_mult: float = 1.0
     decay_norms: bool = False
     reference_batch: int = 0
     scale_lr: Literal["none", "linear", "sqrt"] = "none"
 
     def __post_init__(self) -> None:
-        if min(self.power, self.steps, self.warmup) < 0 or self.head_factor <= 0 or not 0 <= self.warmup_factor <= 1:
+        if min(self.power, self.steps, self.warmup) < 0 or self.head_lr_mult <= 0 or not 0 <= self.warmup_factor <= 1:
             raise SeglabError(
-                f"{self}: power, steps and warmup are at least 0, head_factor is positive and warmup_factor in [0, 1]"
+                f"{self}: power, steps and warmup are at least 0, head_lr_mult is positive and warmup_factor in [0, 1]"
             )
         if self.reference_batch < 0 or (self.scale_lr == "none") != (self.reference_batch == 0):
             raise SeglabError(
@@ -80,7 +80,7 @@ def parameter_groups(module: nn.Module, schedule: Schedule, outside: Sequence[nn
         head = id(parameter) not in encoder
         bare = parameter.ndim <= 1 and not schedule.decay_norms  # normalisation weights and all biases are vectors
         if (head, bare) not in groups:
-            group = {"params": [], "factor": schedule.head_factor if head else 1.0}
+            group = {"params": [], "factor": schedule.head_lr_mult if head else 1.0}
             groups[head, bare] = group | {"weight_decay": 0.0} if bare else group
         groups[head, bare]["params"].append(parameter)
     return list(groups.values())
@@ -117,7 +117,7 @@ class JointOptimizer(Optimizer):
         return loss
 
 
-Separate = Sequence[tuple[nn.Module, OptimizerFactory]]
+OwnOptimizers = Sequence[tuple[nn.Module, OptimizerFactory]]
 """Modules with an optimiser of their own."""
 
 
@@ -126,7 +126,7 @@ def build_optimizer(
     factory: OptimizerFactory,
     schedule: Schedule,
     steps: int,
-    separate: Separate = (),
+    separate: OwnOptimizers = (),
     scale: float = 1.0,
 ) -> tuple[Optimizer, LambdaLR]:
     """The optimiser over ``parameter_groups`` and over the separate modules, and its schedule over ``steps``.
@@ -144,7 +144,7 @@ def follow_config(
     factory: OptimizerFactory,
     schedule: Schedule,
     scheduler: LambdaLR,
-    separate: Separate = (),
+    separate: OwnOptimizers = (),
     scale: float = 1.0,
 ) -> None:
     """Give a restored optimiser the settings of the config: a checkpoint's would silently override new ones."""
@@ -157,7 +157,7 @@ def follow_config(
 
 
 def _optimizer(
-    module: nn.Module, factory: OptimizerFactory, schedule: Schedule, separate: Separate, scale: float
+    module: nn.Module, factory: OptimizerFactory, schedule: Schedule, separate: OwnOptimizers, scale: float
 ) -> Optimizer:
     main = factory(parameter_groups(module, schedule, [part for part, _ in separate]))
     own = [build([{"params": list(part.parameters()), "factor": 1.0}]) for part, build in separate]

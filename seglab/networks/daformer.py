@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.networks.base import Network
-from seglab.networks.encoders import find_encoder, pixel_statistics, timm_name
+from seglab.networks.encoders import find_encoder, mean_std, timm_name
 from seglab.networks.weights import load_encoder_weights
-from seglab.ops.check import check
-from seglab.types import Output, SeglabError
+from seglab.types import Output, SeglabError, require
 
 STAGES = 4  # strides 4, 8, 16 and 32
 
@@ -48,10 +47,12 @@ class DAFormerNetwork(Network):
         dilations: tuple[int, ...] = (1, 6, 12, 18),
         dropout: float = 0.1,
     ) -> None:
-        check(bool(dilations) and min(dilations) >= 1, "dilations", list(dilations), "give one positive number or more")
-        check(0.0 <= dropout < 1.0, "dropout", dropout, "give a share in [0, 1)")
+        require(
+            bool(dilations) and min(dilations) >= 1, "dilations", list(dilations), "give one positive number or more"
+        )
+        require(0.0 <= dropout < 1.0, "dropout", dropout, "give a share in [0, 1)")
         name = find_encoder(encoder)
-        super().__init__(*pixel_statistics(name))
+        super().__init__(*mean_std(name))
         backbone = build_encoder(name)
         self.encoder = backbone
         self.embeddings = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in backbone.out_channels[-STAGES:])

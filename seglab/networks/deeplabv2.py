@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from seglab.networks.base import Network
-from seglab.networks.encoders import dilated_encoder, find_encoder, pixel_statistics, timm_name
+from seglab.networks.encoders import dilated_encoder, find_encoder, mean_std, timm_name
 from seglab.networks.weights import load_encoder_weights
 from seglab.ops.norm import batch_norms
 from seglab.types import Output, SeglabError
@@ -47,7 +47,7 @@ class DeepLabV2(Network):
             raise SeglabError(f"rates {list(rates)}: give one positive dilation or more, such as [6, 12, 18, 24]")
         name = find_encoder(f"tu-{encoder.removeprefix('tu-')}")
         backbone = dilated_encoder(timm_name(name), 8, stages=2)
-        super().__init__(*pixel_statistics(name), multiple=8)
+        super().__init__(*mean_std(name), multiple=8)
         self.encoder = backbone
         layer3, layer4 = backbone.feature_info.channels()
         self.head = ASPPL(layer4, num_classes, rates)

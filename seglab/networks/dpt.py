@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.networks.base import Network
-from seglab.networks.encoders import find_encoder, pixel_statistics, timm_name
+from seglab.networks.encoders import find_encoder, mean_std, timm_name
 from seglab.networks.weights import load_encoder_weights
 from seglab.types import Output, SeglabError
 
@@ -61,7 +61,7 @@ class DPT(Network):
             raise SeglabError(f"layers {chosen}: give four different ones from 0 to {depth - 1} of {encoder!r}")
         if len(channels) != 4:
             raise SeglabError(f"channels {list(channels)}: give four widths, such as [48, 96, 192, 384]")
-        super().__init__(*pixel_statistics(name), multiple=patch, minimum=patch)
+        super().__init__(*mean_std(name), multiple=patch, minimum=patch)
         # Layers behind the last one would never get a gradient.
         self.layers = transformer.prune_intermediate_layers(chosen, prune_norm=False, prune_head=True)
         self.encoder = transformer

@@ -59,7 +59,7 @@ def timm_name(encoder: str) -> str:
     return encoder.removeprefix("tu-") if encoder.startswith("tu-") else ""
 
 
-def pixel_statistics(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_std(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std, each of 3 in [0, 1], that an encoder found by ``find_encoder`` was trained with."""
     if name := timm_name(encoder):
         cfg = timm.get_pretrained_cfg(name)

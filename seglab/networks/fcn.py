@@ -6,11 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.networks.base import Network
-from seglab.networks.encoders import dilated_encoder, find_encoder, pixel_statistics, timm_name
+from seglab.networks.encoders import dilated_encoder, find_encoder, mean_std, timm_name
 from seglab.networks.heads import auxiliary_head, neck
 from seglab.networks.weights import load_encoder_weights
-from seglab.ops.check import check
-from seglab.types import Output
+from seglab.types import Output, require
 
 
 class FCN(Network):
@@ -48,14 +47,14 @@ class FCN(Network):
         dropout: float = 0.1,
         aux: bool = False,
     ) -> None:
-        check(output_stride in (8, 16, 32), "FCN.output_stride", output_stride, "give 8, 16 or 32")
+        require(output_stride in (8, 16, 32), "FCN.output_stride", output_stride, "give 8, 16 or 32")
         name = find_encoder(f"tu-{encoder.removeprefix('tu-')}")
         backbone = dilated_encoder(timm_name(name), output_stride)
-        super().__init__(*pixel_statistics(name), multiple=output_stride)
+        super().__init__(*mean_std(name), multiple=output_stride)
         self.encoder = backbone
         channels, strides = backbone.feature_info.channels(), backbone.feature_info.reduction()
         finer = [stride for stride in strides if stride < output_stride]
-        check(
+        require(
             list(skips) == sorted(set(skips) & set(finer), reverse=True),
             "FCN.skips",
             list(skips),

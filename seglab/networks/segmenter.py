@@ -12,7 +12,7 @@ from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import Tensor, nn
 
 from seglab.networks.base import Network
-from seglab.networks.encoders import find_encoder, near, pixel_statistics, set_multi_grid, timm_name
+from seglab.networks.encoders import find_encoder, mean_std, near, set_multi_grid, timm_name
 from seglab.networks.heads import auxiliary_head, projection_head
 from seglab.networks.weights import load_encoder_weights
 from seglab.types import Output, SeglabError
@@ -85,7 +85,7 @@ class Segmenter(Network):
         # DPT halves the grid of a vision transformer once more; PAN pools the last stage by 8.
         multiple = math.lcm(32, stride) if decoder == "DPT" else stride
         minimum = 8 * stride if decoder == "PAN" else max(32, multiple)
-        super().__init__(*pixel_statistics(encoder), multiple=multiple, minimum=minimum)
+        super().__init__(*mean_std(encoder), multiple=multiple, minimum=minimum)
 
         if multi_grid:
             set_multi_grid(model.encoder, multi_grid)

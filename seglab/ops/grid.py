@@ -1,9 +1,13 @@
-"""From the pixels of an image to the cells of a network's feature grid."""
+"""From the pixels of an image to the cells of a network's feature grid, and distances between features."""
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from seglab.labels import IGNORE
+from seglab.ops.losses import pixel_mean
 
 
 def at_cells(x: Tensor, grid: Sequence[int], extent: Sequence[int], outside: float) -> Tensor:
@@ -34,3 +38,49 @@ def rows(x: Tensor) -> Tensor:
 def _centres(cells: int, pixels: int, limit: int, device: torch.device) -> tuple[Tensor, Tensor]:
     centre = (2 * torch.arange(cells, device=device) + 1) * pixels // (2 * cells)
     return centre.clamp(max=limit - 1), centre < limit
+
+
+def feature_distance(features: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """Mean Euclidean distance of feature vectors over the cells where the mask is True.
+
+    The term of DAFormer (Hoyer et al., CVPR 2022, section 3.3), not yet weighted.
+
+    Args:
+        features: B D h w.
+        reference: B D h w.
+        mask: B h w bool.
+
+    Returns:
+        scalar float32; 0, with a gradient of 0, where the mask is True nowhere.
+    """
+    return pixel_mean((features.float() - reference.float()).norm(dim=1), mask)
+
+
+def majority_class(label: Tensor, grid: Sequence[int], share: float) -> Tensor:
+    """The class that fills a cell of a feature map (DAFormer, section 3.3).
+
+    Args:
+        label: B H W int64 class indices or 255; H and W are multiples of the grid.
+        grid: height h and width w of the feature map.
+        share: of the cell's pixels that the class must have, in [0, 1]; ignored pixels compete like a class.
+
+    Returns:
+        B h w int64; 255 where no class has the share.
+    """
+    batch, height, width = label.shape
+    rows, columns = grid
+    cells = label.view(batch, rows, height // rows, columns, width // columns).transpose(2, 3).flatten(3)  # B h w n
+    counts = torch.zeros(batch, rows, columns, IGNORE + 1, device=label.device)
+    counts.scatter_add_(3, cells, torch.ones_like(cells, dtype=counts.dtype))
+    count, winner = counts.max(3)
+    return torch.where(count >= share * cells.shape[3], winner, IGNORE)
+
+
+def pad_label(label: Tensor, size: Sequence[int]) -> Tensor:
+    """B H W with 255 added at the bottom and at the right up to ``size``, as images are padded for a network."""
+    return F.pad(label, (0, size[1] - label.shape[2], 0, size[0] - label.shape[1]), value=IGNORE)
+
+
+def last_map(stages: Sequence[Tensor]) -> Tensor:
+    """The coarsest feature map among encoder stages, which may end in class tokens."""
+    return [stage for stage in stages if stage.ndim == 4][-1]

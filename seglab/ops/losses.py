@@ -1,5 +1,6 @@
-"""Losses, in float32 whatever the precision of the network."""
+"""Losses and their ramps, in float32 whatever the precision of the network."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.labels import IGNORE
-from seglab.ops.check import check
+from seglab.types import require
 
 
 class Criterion(nn.Module, ABC):
@@ -27,7 +28,9 @@ class CrossEntropy(Criterion):
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        check(0.0 <= label_smoothing <= 1.0, "CrossEntropy.label_smoothing", label_smoothing, "give a share in [0, 1]")
+        require(
+            0.0 <= label_smoothing <= 1.0, "CrossEntropy.label_smoothing", label_smoothing, "give a share in [0, 1]"
+        )
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -48,8 +51,8 @@ class OhemCrossEntropy(Criterion):
 
     def __init__(self, threshold: float = 0.7, min_kept: int = 100_000) -> None:
         super().__init__()
-        check(0.0 <= threshold <= 1.0, "OhemCrossEntropy.threshold", threshold, "give a probability in [0, 1]")
-        check(min_kept >= 1, "OhemCrossEntropy.min_kept", min_kept, "give 1 or more pixels")
+        require(0.0 <= threshold <= 1.0, "OhemCrossEntropy.threshold", threshold, "give a probability in [0, 1]")
+        require(min_kept >= 1, "OhemCrossEntropy.min_kept", min_kept, "give 1 or more pixels")
         self.threshold = threshold
         self.min_kept = min_kept
 
@@ -90,3 +93,30 @@ def squared_distance(p: Tensor, q: Tensor) -> Tensor:
     Its mean is the loss of CutMix-Seg (French et al., BMVC 2020); divided by K, that of Mean Teacher.
     """
     return (p.float() - q.float()).square().sum(1)
+
+
+def self_information(logits: Tensor) -> Tensor:
+    """Weighted self-information of each class, -p log p / log K: B K H W, its sum over classes in [0, 1].
+
+    What AdvEnt shows its discriminators (Vu et al., CVPR 2019, section 3.2).
+
+    Args:
+        logits: B K H W with K of 2 or more.
+    """
+    log_p = logits.float().log_softmax(1)
+    return log_p.exp() * log_p / -math.log(logits.shape[1])
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of the class probabilities, in [0, 1]: B H W from logits B K H W (Vu et al., CVPR 2019, equation 2)."""
+    return self_information(logits).sum(1)
+
+
+def sigmoid_rampup(step: int, length: int) -> float:
+    """exp(-5 (1 - t)²) with t = step / length held in [0, 1] (Laine and Aila, ICLR 2017); 1.0 when length is 0."""
+    return math.exp(-5.0 * (1.0 - linear_rampup(step, length)) ** 2)
+
+
+def linear_rampup(step: int, length: int) -> float:
+    """step / length held in [0, 1]; 1.0 when length is 0."""
+    return min(max(step / length, 0.0), 1.0) if length > 0 else 1.0

@@ -8,7 +8,7 @@ from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from seglab.ops.distributed import Total
+from seglab.ops.ranks import Total
 from seglab.types import SeglabError
 
 

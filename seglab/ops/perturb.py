@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from seglab.ops.check import check
+from seglab.types import require
 
 
 def drop_channels(stages: Sequence[Tensor], share: float = 0.5) -> list[Tensor]:
@@ -19,7 +19,7 @@ def drop_channels(stages: Sequence[Tensor], share: float = 0.5) -> list[Tensor]:
     Raises:
         SeglabError: ``share`` is outside [0, 1).
     """
-    check(0.0 <= share < 1.0, "the share of dropped channels", share, "give a share in [0, 1)")
+    require(0.0 <= share < 1.0, "the share of dropped channels", share, "give a share in [0, 1)")
     return [F.dropout2d(stage, share) if stage.ndim == 4 else stage for stage in stages]
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seglab.report.runs import Curve, Run, curves
+from seglab.runs.reading import Curve, Run, curves
 
 POINTS = 150  # of a longer curve: each is the mean over a stretch of steps
 

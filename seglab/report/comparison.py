@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from seglab.report.estimate import Estimate, estimate, paired_difference
 from seglab.report.fairness import Deviation, deviations, surroundings
-from seglab.report.runs import Run, of_network
-from seglab.report.statistics import Estimate, estimate, paired_difference
 from seglab.runs.directory import differences, flatten
+from seglab.runs.reading import Run, of_network
 from seglab.types import SeglabError
 
 METRIC = "val/mIoU"

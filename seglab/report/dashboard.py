@@ -12,9 +12,9 @@ from wandb_workspaces.reports import v2 as wr
 from wandb_workspaces.reports.v2.internal import ReportViewspec
 from wandb_workspaces.workspaces.internal import View
 
-from seglab.report.runs import Run
+from seglab.files import write_output
 from seglab.report.wandb_panels import COLUMNS, MOST, STEP, lay_out, sections
-from seglab.textfiles import write_output
+from seglab.runs.reading import Run
 from seglab.types import SeglabError
 
 KIND = "seglab dashboard"

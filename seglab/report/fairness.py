@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seglab.report.runs import Run
 from seglab.runs.directory import differences, flatten
+from seglab.runs.reading import Run
 
 METHOD = ("model", "method", "additions")  # sections that are a method's own
 SEED = "seed_everything"

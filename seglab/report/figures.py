@@ -12,9 +12,9 @@ import numpy as np
 from seglab.report.bands import Band, seed_bands
 from seglab.report.colours import method_colours, method_dashes
 from seglab.report.comparison import Comparison, Row, seed_of
-from seglab.report.runs import of_network
-from seglab.report.statistics import estimate, paired_difference
+from seglab.report.estimate import estimate, paired_difference
 from seglab.report.table import UNFAIR
+from seglab.runs.reading import of_network
 from seglab.types import SeglabError
 
 if TYPE_CHECKING:

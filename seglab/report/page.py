@@ -14,8 +14,8 @@ from seglab.report.page_curves import class_scores, confusions, seed_curves
 from seglab.report.page_scores import scores
 from seglab.report.panels import BUDGET, pack_panels, picture_keys
 from seglab.report.recipes import commands, config_files, differing_keys
-from seglab.report.runs import Run
 from seglab.report.table import footnotes, remarks
+from seglab.runs.reading import Run
 from seglab.types import SeglabError
 
 WEB = Path(__file__).parent / "web"

@@ -7,9 +7,9 @@ import numpy as np
 
 from seglab.report.bands import POINTS, seed_bands
 from seglab.report.comparison import Comparison, Row, Seed, seed_of
+from seglab.report.estimate import estimate, paired_difference
 from seglab.report.page_scores import number
-from seglab.report.runs import confusion
-from seglab.report.statistics import estimate, paired_difference
+from seglab.runs.reading import confusion
 
 
 def seed_curves(rows: Sequence[Row], unfinished: Sequence[Row]) -> dict[str, Any]:

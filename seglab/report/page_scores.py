@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seglab.report.comparison import Comparison, Row, Score
-from seglab.report.statistics import Estimate
+from seglab.report.estimate import Estimate
 
 
 def scores(comparison: Comparison, rows: Sequence[Row], baseline: Row | None) -> dict[str, Any]:

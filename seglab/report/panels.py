@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seglab.report.runs import Run, panels
 from seglab.runs.directory import PANELS
+from seglab.runs.reading import Run, panels
 
 SIDE = 1024  # pixels: larger pictures are scaled down
 BUDGET = 8_000_000  # bytes of pictures

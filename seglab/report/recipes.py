@@ -8,8 +8,8 @@ from typing import Any
 
 from seglab.report.comparison import Row
 from seglab.report.fairness import SEED, is_method
-from seglab.report.runs import Run
 from seglab.runs.directory import CONFIG, MANIFEST, differences, flatten
+from seglab.runs.reading import Run
 
 
 def differing_keys(rows: Sequence[Row]) -> list[list[str | None]]:

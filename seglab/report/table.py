@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from seglab.report.comparison import Comparison, Row, Score
-from seglab.report.runs import Run
-from seglab.report.statistics import Estimate
+from seglab.report.estimate import Estimate
+from seglab.runs.reading import Run
 
 NONE = "–"
 UNFAIR = "†"  # behind a row whose runs were configured unlike the others

@@ -1,1 +1,1 @@
-"""Run directories: everything a run leaves behind, and how it is found and continued."""
+"""A run on disk, without torch: its directory, its lock, and how it is read."""

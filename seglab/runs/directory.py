@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from seglab.textfiles import read_yaml, write_whole
+from seglab.files import read_yaml, write_whole
 from seglab.types import SeglabError
 
 CONFIG = "config.yaml"

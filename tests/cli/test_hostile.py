@@ -41,7 +41,7 @@ def test_a_checkpoint_with_a_payload_is_refused_everywhere(
         "test": ["test", str(run), *ckpt],
         "predict": ["predict", str(run), *ckpt, "--images", str(camvid / "test"), "--output", str(tmp_path / "out")],
         "pseudo-label": ["pseudo-label", str(run), *ckpt, "--output", str(tmp_path / "out")],
-        "start": [*train, "--start", str(evil)],
+        "start": [*train, "--init_from", str(evil)],
         "weights": [*train, "--network.weights", str(evil)],
     }[command]
     assert main(words) == 1

@@ -6,7 +6,7 @@ import pytest
 from probes import EXPERIMENTS, run_seglab
 
 from seglab.cli import main
-from seglab.commands.listing import classes
+from seglab.cli.commands.listing import classes
 from seglab.data import SegmentationData
 from seglab.methods import Addition, Method
 from seglab.networks import Network

@@ -93,7 +93,7 @@ def test_a_fixed_threshold_and_the_teacher(run: Path, camvid: Path, tmp_path: Pa
 
 
 def test_the_next_stage_learns_from_them(run: Path, labels: Path, camvid: Path, tmp_path: Path) -> None:
-    flags = ["--start", str(run), "--data.pseudo_labels", str(labels), "--model.target_weight", "1"]
+    flags = ["--init_from", str(run), "--data.pseudo_labels", str(labels), "--model.target_weight", "1"]
     assert main(fit_command("spcl", camvid, tmp_path, 2, *flags)) == 0
     after = only_run(tmp_path)
     assert config(after)["data"]["init_args"]["pseudo_labels"] == str(labels)

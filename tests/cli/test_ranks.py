@@ -124,7 +124,7 @@ def test_processes_of_torchrun_need_a_common_folder(
 def test_the_learning_rate_follows_the_batch_when_asked_to(
     camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--schedule.scale_lr", "sqrt", "--schedule.reference_batch", "1", "--schedule.head_factor", "1"]
+    flags = ["--schedule.scale_lr", "sqrt", "--schedule.reference_batch", "1", "--schedule.head_lr_mult", "1"]
     command = fit_command("advent", camvid, tmp_path, 1, *flags, "--trainer.accumulate_grad_batches", "2")
     assert main([*command, "--optimizer.lr", "0.25"]) == 0
     assert "times 2: 0.0002, 0.5" in capsys.readouterr().err

@@ -115,11 +115,11 @@ def test_two_ranks_stop_at_a_damaged_mask(cityscapes: Path, tmp_path: Path) -> N
 class Weighted(Supervised):
     """Reads the class statistics as a method would."""
 
-    needs_statistics = True
+    needs_class_counts = True
     seen: ClassVar[list[np.ndarray]] = []
 
     def on_fit_start(self) -> None:
-        self.seen.append(self.class_statistics.frequency)
+        self.seen.append(self.class_counts.frequency)
 
 
 def test_a_method_reads_the_statistics(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

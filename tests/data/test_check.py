@@ -10,7 +10,7 @@ from PIL import Image
 
 from seglab.cli import main
 from seglab.data import CamVid
-from seglab.data.check import check_data
+from seglab.data.checks.check import check_data
 from seglab.pictures import GAP, LINE
 
 

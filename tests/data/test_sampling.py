@@ -7,9 +7,9 @@ import torch
 from layouts import save
 
 from seglab.data import GTA5, CamVid, Cityscapes, DomainAdaptation
+from seglab.data.class_counts import ClassCounts
 from seglab.data.files import Item
 from seglab.data.sampling import Balanced, RareClasses, RareFirst, Shows, class_probabilities
-from seglab.data.statistics import ClassStatistics
 from seglab.types import SeglabError
 
 EVERY = np.ones(3, bool)
@@ -66,7 +66,7 @@ def test_impossible_laws_are_refused(camvid: Path, name: str, value: int) -> Non
 
 def drawn(pixels: np.ndarray, rare: RareClasses, count: int) -> tuple[RareFirst, list[tuple[int, str]]]:
     items = [Item(str(i), Path(f"{i}.png"), Path(f"{i}.png")) for i in range(len(pixels))]
-    order = RareFirst(items, ClassStatistics(tuple(item.key for item in items), pixels), rare, 5, 0)
+    order = RareFirst(items, ClassCounts(tuple(item.key for item in items), pixels), rare, 5, 0)
     picks = [order(position) for position in range(count)]
     return order, [(pick.rules[-1].category, pick.item.key) for pick in picks]
 
@@ -154,7 +154,7 @@ def test_adaptation_draws_rare_classes_of_the_source(gta5: Path, cityscapes: Pat
     data = DomainAdaptation(source, Cityscapes(str(cityscapes), crop=(24, 32)))
     stream = data.labeled_stream(0)
     assert isinstance(stream.order, RareFirst)
-    assert data.class_statistics().keys == tuple(item.key for item in source.labeled_items())
+    assert data.class_counts().keys == tuple(item.key for item in source.labeled_items())
 
 
 def test_adaptation_refuses_what_would_have_no_effect(gta5: Path, cityscapes: Path) -> None:
@@ -171,9 +171,9 @@ def test_an_adaptation_with_labels_of_both_counts_both(gta5: Path, cityscapes: P
     source = GTA5(str(gta5), labeled_batch=4, **options)
     target = Cityscapes(str(cityscapes), labeled="1/3", **options)
     data = DomainAdaptation(source, target, target_labeled_batch=1)
-    parts = [source.class_statistics(), target.class_statistics()]
-    assert data.class_statistics().keys == parts[0].keys + parts[1].keys
-    assert np.array_equal(data.class_statistics().pixels, np.concatenate([part.pixels for part in parts]))
+    parts = [source.class_counts(), target.class_counts()]
+    assert data.class_counts().keys == parts[0].keys + parts[1].keys
+    assert np.array_equal(data.class_counts().pixels, np.concatenate([part.pixels for part in parts]))
     stream = data.labeled_stream(0)
     for position in range(8):
         pick = stream.order(position)

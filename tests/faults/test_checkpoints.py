@@ -14,8 +14,8 @@ from probes import fit_command, only_run
 
 from seglab.cli import main
 from seglab.networks.tensor_files import read_tensors
-from seglab.runs.checkpoints import AtomicCheckpointIO, last_whole, remove_partial
 from seglab.runs.directory import BEST, LAST, PREVIOUS
+from seglab.training.checkpoints import AtomicCheckpointIO, last_whole, remove_partial
 from seglab.types import SeglabError
 
 

@@ -11,7 +11,7 @@ from harness import goes_on_alike, hurry, last_words, slowly, small_disk
 from probes import rows
 
 from seglab.runs.directory import LAST
-from seglab.runs.record import MetricsLogger
+from seglab.training.record import MetricsLogger
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from probes import EXPERIMENTS
 
+from seglab.cli.load import check
 from seglab.data.files import Item
 from seglab.data.lists import choose_labeled, leave_out
+from seglab.files import read_json, read_yaml
 from seglab.labels import Taxonomy, label_space
 from seglab.launch.sweep import preview, read_sweep
-from seglab.loading import check
-from seglab.textfiles import read_json, read_yaml
 
 NAMES = st.sampled_from(["road", "car", "sky", ""]) | st.text(max_size=5)
 SCALARS = (
@@ -160,7 +160,7 @@ KEYS = st.sampled_from(
             "schedule",
             "evaluation",
         ),
-        *("criterion", "additions", "start", "panels", "trainer", "data", "trainer.max_steps", "trainer.callbacks"),
+        *("criterion", "additions", "init_from", "panels", "trainer", "data", "trainer.max_steps", "trainer.callbacks"),
         *(
             "data.class_path",
             "data.init_args",

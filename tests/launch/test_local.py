@@ -16,7 +16,7 @@ import yaml
 from probes import EXPERIMENTS, run_seglab
 
 from seglab.cli import main
-from seglab.commands.sweep import Check, need
+from seglab.cli.commands.sweep import Check, need
 from seglab.launch.local import Need, Pool
 from seglab.launch.sweep import SweepRun
 from seglab.runs.lock import hold, holder
@@ -152,7 +152,7 @@ def test_what_a_run_takes() -> None:
 
 def test_a_grid_costs_as_many_checks_as_its_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = []
-    monkeypatch.setattr("seglab.loading.check", lambda args: parsed.append(args) or SimpleNamespace(trainer=None))
+    monkeypatch.setattr("seglab.cli.load.check", lambda args: parsed.append(args) or SimpleNamespace(trainer=None))
     check = Check(Path("f.yaml"))
     for method in "abc":
         for seed in range(5):

@@ -112,7 +112,7 @@ def test_an_array_survives_what_happens_to_its_runs(
     file = write(
         tmp_path / "array.yaml",
         camvid,
-        start={"values": ["", str(absent)]},
+        init_from={"values": ["", str(absent)]},
         seed_everything={"values": [1, 2, 3]},
         **{"trainer.callbacks+": {"value": "slow_step.SlowStep"}},
     )
@@ -133,7 +133,7 @@ def test_an_array_survives_what_happens_to_its_runs(
     told = capfd.readouterr().out
     assert "1 requeued, 1 cancelled, 1 killed, 3 failed" in told
     assert "SIGKILL" in told
-    assert "--start" in told
+    assert "--init_from" in told
 
     absent.symlink_to(good[1] / "checkpoints/last.ckpt")
     cluster.slow.unlink()

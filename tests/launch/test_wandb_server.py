@@ -8,9 +8,9 @@ import yaml
 from probes import EXPERIMENTS
 
 from seglab.cli import main
-from seglab.config_parser import expand_run
+from seglab.cli.load import _Parse, check
 from seglab.launch.sweep import SweepRun, read_sweep
-from seglab.loading import _Parse, check
+from seglab.runs.arguments import expand_run
 
 utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
 

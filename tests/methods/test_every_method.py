@@ -26,7 +26,7 @@ from probes import (
 import seglab.methods
 from seglab.cli import main
 from seglab.methods import Method
-from seglab.ops.ema import Teacher
+from seglab.ops.teacher import Teacher
 
 pytestmark = pytest.mark.parametrize("method", METHODS)
 

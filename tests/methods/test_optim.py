@@ -36,7 +36,7 @@ def test_a_decay_that_the_run_does_not_finish() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        *({"power": -1}, {"steps": -1}, {"warmup": -1}, {"head_factor": 0}, {"warmup_factor": 2}),
+        *({"power": -1}, {"steps": -1}, {"warmup": -1}, {"head_lr_mult": 0}, {"warmup_factor": 2}),
         *({"scale_lr": "linear"}, {"reference_batch": 4}, {"reference_batch": -1}),
     ],
 )
@@ -53,7 +53,7 @@ def test_the_rate_follows_the_batch_by_the_law_that_is_chosen() -> None:
 
 def test_groups_hold_every_parameter_once_and_frozen_ones_never() -> None:
     module = nn.ModuleList([tiny(), tiny().requires_grad_(False), nn.Conv2d(1, 1, 1)])
-    groups = parameter_groups(module, Schedule(head_factor=10))
+    groups = parameter_groups(module, Schedule(head_lr_mult=10))
     grouped = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in module.parameters() if p.requires_grad)
     encoder = {id(parameter) for parameter in module[0].encoder.parameters()}  # type: ignore[union-attr]
@@ -70,7 +70,7 @@ def test_learning_rates_follow_part_and_step() -> None:
     def sgd(groups: object) -> torch.optim.Optimizer:
         return torch.optim.SGD(groups, lr=0.1, weight_decay=0.01)  # type: ignore[arg-type]
 
-    optimizer, scheduler = build_optimizer(tiny(), sgd, Schedule(power=1, head_factor=10), 4)
+    optimizer, scheduler = build_optimizer(tiny(), sgd, Schedule(power=1, head_lr_mult=10), 4)
     optimizer.step()
     scheduler.step()
     assert {round(group["lr"], 9) for group in optimizer.param_groups} == {0.075, 0.75}
@@ -83,7 +83,7 @@ def test_a_restored_optimizer_takes_the_settings_of_the_config() -> None:
     def sgd(lr: float) -> object:
         return lambda groups: torch.optim.SGD(groups, lr=lr, momentum=0.9)
 
-    schedule = Schedule(power=1, head_factor=10)
+    schedule = Schedule(power=1, head_lr_mult=10)
     optimizer, scheduler = build_optimizer(network, sgd(0.1), schedule, 4)  # type: ignore[arg-type]
     optimizer.step()
     scheduler.step()

@@ -6,8 +6,8 @@ from probes import on_two_ranks
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from seglab.ops.distributed import average_
 from seglab.ops.norm import frozen_statistics, local_statistics, synchronised
+from seglab.ops.ranks import average_
 from seglab.types import SeglabError
 
 

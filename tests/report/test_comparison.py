@@ -9,7 +9,7 @@ import pytest
 from fake_runs import write_run
 
 from seglab.report.comparison import Comparison, Row, available_metrics, compare
-from seglab.report.runs import find_runs
+from seglab.runs.reading import find_runs
 from seglab.types import SeglabError
 
 Write = Callable[..., Path]

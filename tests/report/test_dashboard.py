@@ -15,7 +15,7 @@ from fake_runs import write_run, write_sweep
 from probes import ROOT, run_seglab
 
 from seglab.cli import main
-from seglab.report.runs import find_runs
+from seglab.runs.reading import find_runs
 from seglab.types import SeglabError
 
 pytest.importorskip("wandb_workspaces")

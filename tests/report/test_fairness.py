@@ -6,7 +6,7 @@ from typing import Any
 from fake_runs import write_run
 
 from seglab.report.comparison import Comparison, compare
-from seglab.report.runs import find_runs
+from seglab.runs.reading import find_runs
 
 
 def compared(folder: Path, **options: Any) -> Comparison:

@@ -12,7 +12,7 @@ from PIL import Image
 from seglab.report.colours import OKABE_ITO, method_colours, method_dashes
 from seglab.report.comparison import compare
 from seglab.report.figures import write_figures
-from seglab.report.runs import find_runs
+from seglab.runs.reading import find_runs
 from seglab.types import SeglabError
 
 pytest.importorskip("matplotlib")

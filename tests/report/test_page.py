@@ -13,7 +13,7 @@ from fake_runs import scene, write_run, write_sweep
 from seglab.labels import CITYSCAPES
 from seglab.report.comparison import compare
 from seglab.report.page import write_page
-from seglab.report.runs import find_runs
+from seglab.runs.reading import find_runs
 from seglab.types import SeglabError
 
 LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}

@@ -10,7 +10,7 @@ from fake_runs import scene, write_run
 from PIL import Image
 
 from seglab.report import panels
-from seglab.report.runs import Run, find_runs
+from seglab.runs.reading import Run, find_runs
 
 
 def runs_of(folder: Path) -> dict[str, list[Run]]:

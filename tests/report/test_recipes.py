@@ -8,7 +8,7 @@ from fake_runs import write_run
 
 from seglab.report.comparison import compare
 from seglab.report.recipes import commands, config_files, differing_keys
-from seglab.report.runs import find_runs
+from seglab.runs.reading import find_runs
 
 
 def test_keys_outside_the_method_come_first(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from fake_runs import write_run
 from rich.console import Console
 
 from seglab.report.comparison import Comparison, Score, compare
+from seglab.report.estimate import Estimate
 from seglab.report.records import to_csv, to_json
-from seglab.report.runs import find_runs
-from seglab.report.statistics import Estimate
 from seglab.report.table import percent, percent_difference, to_latex, to_markdown, to_rich
+from seglab.runs.reading import find_runs
 
 
 @pytest.fixture

@@ -3,15 +3,13 @@
 from torch import Tensor
 
 from seglab.methods.base import Addition, Method
-from seglab.ops.check import check
-from seglab.ops.cutmix import paste
-from seglab.ops.ema import Teacher
 from seglab.ops.losses import weighted_cross_entropy
-from seglab.ops.masking import block_mask
+from seglab.ops.mixing import block_mask, paste
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
-from seglab.ops.strong import StrongView
-from seglab.types import Batch
+from seglab.ops.teacher import Teacher
+from seglab.ops.views import StrongView
+from seglab.types import Batch, require
 
 
 class MIC(Addition):
@@ -25,7 +23,7 @@ class MIC(Addition):
 
     Deviations: the official code shares weights with the method where it can; here threshold and ignored rows are set
     on their own and should equal the method's. Masked images stay out of the running statistics of batch
-    normalisation unless ``strong_statistics``. The mean divides by the pixels that are not padding.
+    normalisation unless ``update_bn_on_strong``. The mean divides by the pixels that are not padding.
 
     Args:
         block: side of a block, pixels: 64 for crops of 1024, 32 for 512.
@@ -35,7 +33,7 @@ class MIC(Addition):
         decay: of the teacher, where the method has none.
         ignore_top: rows at the top of a crop whose labels are not trusted, pixels.
         ignore_bottom: likewise at the bottom.
-        strong_statistics: let masked images enter the running statistics of batch normalisation.
+        update_bn_on_strong: let masked images enter the running statistics of batch normalisation.
         strong: photometric perturbation under the mask.
     """
 
@@ -50,16 +48,16 @@ class MIC(Addition):
         decay: float = 0.999,
         ignore_top: int = 0,
         ignore_bottom: int = 0,
-        strong_statistics: bool = False,
+        update_bn_on_strong: bool = False,
         strong: StrongView = StrongView(
             brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2, grayscale_probability=0.0, blur_sigma=(0.15, 1.15)
         ),
     ) -> None:
         super().__init__()
-        check(block >= 1, "MIC.block", block, "give a side of 1 pixel or more")
-        check(0.0 <= ratio <= 1.0, "MIC.ratio", ratio, "give a share in [0, 1]")
-        check(0.0 <= threshold <= 1.0, "MIC.threshold", threshold, "give a confidence in [0, 1]")
-        check(
+        require(block >= 1, "MIC.block", block, "give a side of 1 pixel or more")
+        require(0.0 <= ratio <= 1.0, "MIC.ratio", ratio, "give a share in [0, 1]")
+        require(0.0 <= threshold <= 1.0, "MIC.threshold", threshold, "give a confidence in [0, 1]")
+        require(
             min(ignore_top, ignore_bottom) >= 0,
             "MIC.ignore_top and ignore_bottom",
             (ignore_top, ignore_bottom),
@@ -67,7 +65,7 @@ class MIC(Addition):
         )
         self.block, self.ratio, self.weight, self.threshold, self.decay = block, ratio, weight, threshold, decay
         self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
-        self.strong_statistics, self.strong = strong_statistics, strong
+        self.update_bn_on_strong, self.strong = update_bn_on_strong, strong
 
     def build(self, method: Method) -> None:
         if not method.has_teacher:
@@ -81,10 +79,10 @@ class MIC(Addition):
         ratio = batch_ratio(confidence, self.threshold, valid)
         weight = without_borders(ratio, self.ignore_top, self.ignore_bottom)
         if "unlabeled" not in type(method).streams:  # otherwise the method shows its own labels
-            method.observe(label, weight > 0)
+            method.log_pseudo_quality(label, weight > 0)
 
         seen = block_mask((batch_size, height, width), self.block, self.ratio, image.device)
         masked = paste(seen, self.strong(image), method.student.mean.to(image.dtype).expand_as(image))
-        with frozen_statistics(method.student, not self.strong_statistics):
+        with frozen_statistics(method.student, not self.update_bn_on_strong):
             out = method.student(masked)
         return {"masked": self.weight * weighted_cross_entropy(out.logits, label, weight, valid)}

@@ -1,0 +1,92 @@
+"""The command line. Heavy imports come late: ``--help`` answers at once, and processes that draw streets stay light."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from seglab.types import SeglabError
+
+HELP = """seglab: semantic segmentation that learns from few labels or from another domain's labels.
+
+  seglab fit -c BENCHMARK.yaml -c METHOD.yaml [--KEY VALUE ...]   train (--ckpt_path last: resume the same command)
+  seglab fit RUN_DIR                                              continue a run
+  seglab validate RUN_DIR [--ckpt_path best]                      score a run on the validation part
+  seglab test RUN_DIR [--ckpt_path best]                          score a run on the test part
+       [--export FOLDER --format cityscapes|voc|acdc|ids]         and write predictions for a benchmark server
+  seglab predict RUN_DIR --images FOLDER --output FOLDER          label-id PNGs and overlays of any images
+  seglab pseudo-label RUN_DIR --output FOLDER                     label a run's unlabeled images, for its next stage
+
+  seglab sweep FILE.yaml [--jobs N] [--dir FOLDER] [--dry-run]    many runs; again: skips finished, resumes dead ones
+       [--launcher local|slurm|wandb] [--slurm.KEY VALUE ...]     here, as a SLURM job array, or by agents of W&B
+  seglab sweep status FOLDER [--format json]                      what became of them
+  seglab submit -c ... | RUN_DIR --slurm.KEY VALUE ...            one run as a SLURM job
+
+  seglab compare [FOLDER ...] [--baseline METHOD] [--by KEY]      methods: means over seeds, differences, cost
+       [--metric val/mIoU] [--format markdown|csv|json|latex]     as text, for a paper or a program
+       [--html FILE] [--export-figures FOLDER]                    a page to share; figures as PDF and PNG
+  seglab dashboard [--runs FOLDER ...] [--project P]              W&B workspaces and a report of them, as a file;
+       [--push FILE]                                              creates what the file defines
+
+  seglab list methods|additions|benchmarks|networks|data          what there is
+  seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
+  seglab data check -c BENCHMARK.yaml [--data.root FOLDER]        verify a data set before training
+       [--sheet FILE.png] [--bad FILE]                            draw a contact sheet; list images to leave out
+  seglab data cache -c BENCHMARK.yaml --output FOLDER             decode every file once; then --data.cache FOLDER
+       [--scale 0.5] [--workers N] [--verify true]                or check a written cache
+
+Every command takes --help.
+"""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of ``seglab``; returns the exit code."""
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(str(Path.cwd()))  # a config may name a class of a file here; as `python -m seglab` finds it
+    try:
+        _run(sys.argv[1:] if args is None else args)
+    except SeglabError as error:
+        # an error in a loader process arrives wrapped in that process's traceback
+        print(f"seglab: error: {str(error).rpartition('SeglabError: ')[2].strip()}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _run(args: list[str]) -> None:
+    match args:
+        case ["fit" | "validate" | "test" | "predict", *_]:
+            from seglab.cli import train
+
+            train.run(args)
+        case ["pseudo-label", *flags]:
+            from seglab.cli.commands.pseudo_label import pseudo_label
+
+            pseudo_label(flags)
+        case ["sweep", *flags]:
+            from seglab.cli.commands.sweep import sweep
+
+            sweep(flags)
+        case ["dashboard", *flags]:
+            from seglab.cli.commands.dashboard import dashboard
+
+            dashboard(flags)
+        case ["compare", *flags]:
+            from seglab.cli.commands.compare import compare
+
+            compare(flags)
+        case ["submit", *flags]:
+            from seglab.cli.commands.submit import submit
+
+            submit(flags)
+        case ["list", *what]:
+            from seglab.cli.commands.listing import show
+
+            show(what)
+        case ["data", *flags]:
+            from seglab.cli.commands.data import data
+
+            data(flags)
+        case [] | ["-h" | "--help"]:
+            print(HELP, end="")
+        case _:
+            raise SeglabError(f"no command {args[0]!r}; `seglab --help` lists them")

@@ -1,0 +1,135 @@
+"""``seglab data``: make, check and cache data sets."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from seglab.cli.commands.flags import FlagParser
+from seglab.files import read_yaml
+from seglab.types import SeglabError
+
+
+def data(flags: list[str]) -> None:
+    """Run ``data streets``, ``data check`` or ``data cache``.
+
+    Args:
+        flags: command line after the command's name.
+
+    Raises:
+        SeglabError: no such command, or it found something wrong.
+    """
+    match flags:
+        case ["streets", *rest]:
+            _streets(rest)
+        case ["check", *rest]:
+            _check(rest)
+        case ["cache", *rest]:
+            _cache(rest)
+        case _:
+            raise SeglabError("seglab data streets, seglab data check or seglab data cache")
+
+
+def _streets(flags: list[str]) -> None:
+    from seglab.streets import write_streets
+
+    parser = FlagParser(
+        "data streets", "Generate street scenes: a clean domain in GTA5's layout, a photographed one in Cityscapes'."
+    )
+    parser.add_argument("--root", type=str, required=True, help="Folder to write to.")
+    parser.add_argument("--images", type=int, default=256, help="Training images per domain.")
+    parser.add_argument("--seed", type=int, default=0, help="Another seed, other scenes.")
+    options = parser.parse_args(flags)
+    counts = write_streets(Path(options.root).expanduser(), options.images, options.seed)
+    print(f"seglab: {options.root}: " + ", ".join(f"{count} {part}" for part, count in counts.items()))
+
+
+def _check(flags: list[str]) -> None:
+    from seglab.data import SegmentationData
+    from seglab.data.checks.check import check_data
+    from seglab.data.checks.report import print_report, write_bad, write_sheet
+
+    parser = FlagParser("data check", "Verify a data set before training.")
+    parser.add_argument("--data", type=SegmentationData, required=True, sub_configs=True, help="A data set class.")
+    parser.add_argument("--sheet", type=str, default="", help="Write a contact sheet with overlays to this PNG.")
+    parser.add_argument("--bad", type=str, default="", help="List the images to leave out in this file, for data.skip.")
+    parser.add_argument("--workers", type=int, default=0, help="Images decoded at once; 0: as the cores allow.")
+    options = parser.instantiate(parser.parse_args(_data_sections(flags)))
+    if options.sheet and Path(options.sheet).suffix.lower() != ".png":
+        raise SeglabError(f"--sheet {options.sheet}: give the name of a .png file")
+    if options.workers < 0:
+        raise SeglabError(f"--workers {options.workers}: give 1 or more, or 0 for as the cores allow")
+    report = check_data(options.data, options.workers)
+    print_report(report, options.data, Console())
+    if options.bad:
+        for line in write_bad(report, options.data, Path(options.bad)):
+            print(line)
+    if options.sheet:
+        write_sheet(report, Path(options.sheet))
+        print(f"contact sheet: {options.sheet}")
+    if report.problems:
+        raise SeglabError(f"the data set has problems: {len(report.problems)}, named above")
+
+
+def _cache(flags: list[str]) -> None:
+    from seglab.data import DomainAdaptation, SegmentationData
+    from seglab.data.cache import verify_cache, write_cache
+
+    parser = FlagParser("cache", "Decode every image and mask once, into a folder that --data.cache reads.")
+    parser.add_argument("--data", type=SegmentationData, required=True, sub_configs=True, help="A data set class.")
+    parser.add_argument("--output", type=str, required=True, help="Folder to write to; again to finish or update it.")
+    parser.add_argument("--scale", type=float, default=1.0, help="Resize by it; below 1 only training images go in.")
+    parser.add_argument("--workers", type=int, default=0, help="Decoding threads; 0: one per CPU core.")
+    parser.add_argument("--verify", type=bool, default=False, help="Compare a written cache with its checksums.")
+    options = parser.instantiate(parser.parse_args(_data_sections(flags)))
+    data, output = options.data, Path(options.output).expanduser()
+    sides: dict[str, tuple[SegmentationData, tuple[str, ...]]] = {"": (data, ("train", "val", "test"))}
+    if isinstance(data, DomainAdaptation):
+        sides = {"source": (data.source, ("train",)), "target": (data.target, ("train", "val", "test"))}
+    for side, (part, splits) in sides.items():
+        folder = output / side
+        if options.verify:
+            print(f"seglab: {folder}: {verify_cache(folder)} entries are sound")
+            continue
+        items = part.items("train")
+        for split in splits[1:] if options.scale == 1 else ():  # evaluation reads the files of a downscaled cache
+            with suppress(SeglabError):  # many data sets keep a part back
+                items += part.items(split)
+        count = write_cache(items, part.root, part.own_space, folder, options.scale, options.workers)
+        flag = f"--data.{side}.cache" if side else "--data.cache"
+        print(f"seglab: {folder}: {count} images decoded; train with {flag} {folder}")
+
+
+def _data_sections(flags: list[str]) -> list[str]:
+    """Replace every ``-c FILE`` by its ``data`` section: the other sections do not matter here."""
+    kept, sections = [], []
+    left = iter(flags)
+    for flag in left:
+        if flag not in ("-c", "--config"):
+            kept.append(flag)
+            continue
+        file = Path(next(left, ""))
+        config = _read_yaml(file, flag)
+        if not isinstance(config, dict):
+            raise SeglabError(f"{flag} {file} is no config: its top level has no keys")
+        if section := config.get("data"):
+            sections += ["--data", json.dumps(_from(section, file.parent))]
+    return sections + kept
+
+
+def _from(section: Any, folder: Path) -> Any:
+    """Paths of YAML files inside a section are relative to the file it stands in."""
+    if isinstance(section, dict):
+        return {key: _from(value, folder) for key, value in section.items()}
+    if isinstance(section, str) and section.endswith(".yaml"):
+        file = folder / section
+        return _from(_read_yaml(file, "data"), file.parent)
+    return section
+
+
+def _read_yaml(file: Path, flag: str) -> Any:
+    if not file.is_file():
+        raise SeglabError(f"{flag} needs a YAML file, got {str(file)!r}")
+    return read_yaml(file)

@@ -1,0 +1,74 @@
+"""``seglab pseudo-label``: the step between two stages of a method."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import NoReturn, cast
+
+import torch
+import yaml
+from rich.console import Console
+from torch import Tensor
+
+from seglab.cli.load import Loader
+from seglab.cli.train import rank, silence
+from seglab.data import SegmentationData
+from seglab.ops.pseudo import ClassBalanced, Fixed
+from seglab.runs.arguments import expand_run
+from seglab.training.pseudo_labels import print_coverage, write_pseudo_labels
+from seglab.types import SeglabError
+
+
+def pseudo_label(args: list[str]) -> None:
+    """Run ``pseudo-label``: label the unlabeled images of a run's data with its network, in this process alone.
+
+    Args:
+        args: command line after the command's name.
+
+    Raises:
+        SeglabError: no such run or checkpoint, several processes, or the output cannot be written.
+    """
+
+    class Arguments(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise SeglabError(message)
+
+    parser = Arguments(
+        prog="seglab pseudo-label",
+        description="Label the unlabeled training images of a run's data. Flags of `seglab validate`, such as "
+        "--data.root or --trainer.accelerator, are taken too. Runs in one process, on one device.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run_dir", help="Run directory.")
+    parser.add_argument("--output", type=Path, required=True, help="Folder for PNGs and pseudo_labels.json.")
+    parser.add_argument("--ckpt_path", default="last", help="last, best or a checkpoint file.")
+    parser.add_argument("--by", default="student", help="The network that labels: student, or teacher if there is one.")
+    parser.add_argument("--quantile", type=float, default=0.5, help="Share of a class's pixels below its threshold.")
+    parser.add_argument("--cap", type=float, default=0.9, help="Largest threshold of a class.")
+    parser.add_argument("--threshold", type=float, help="One threshold for all classes instead.")
+    options, flags = parser.parse_known_args(args)
+    rule = ClassBalanced(options.quantile, options.cap) if options.threshold is None else Fixed(options.threshold)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or rank():
+        raise SeglabError("seglab pseudo-label is a single process: start it without torchrun or srun")
+
+    silence()
+    alone = ["--trainer.devices", "1", "--trainer.num_nodes", "1", "--trainer.strategy", "auto"]
+    loader = Loader(expand_run(["validate", options.run_dir, "--ckpt_path", options.ckpt_path, *alone, *flags]))
+    device = loader.trainer.strategy.root_device
+    method = loader.loaded().to(device)
+    if options.by not in method.evaluated():
+        raise SeglabError(f"--by {options.by}: this run has {' and '.join(method.evaluated())}")
+    network, checkpoint = method.evaluated()[options.by], Path(loader.config.validate.ckpt_path)
+
+    def predict(image: Tensor) -> Tensor:
+        with torch.inference_mode(), loader.trainer.precision_plugin.forward_context():
+            return method.evaluation(network, image.to(device).float() / 255)
+
+    file = checkpoint.stat()
+    named = {"by": options.by, "checkpoint": str(checkpoint)}
+    source = yaml.safe_load(loader.text) | named | {"bytes": file.st_size, "changed": file.st_mtime_ns}
+    data = cast(SegmentationData, loader.datamodule)
+    about = {"run": options.run_dir, **named, "rule": repr(rule)}
+    thresholds, coverage = write_pseudo_labels(options.output, predict, data, rule, source, about)
+    print_coverage(thresholds, coverage, Console())
+    print(f"seglab: pseudo-labels written to {options.output}")

@@ -1,0 +1,104 @@
+"""How a command line becomes a config: short errors, no silent losses, run directories in place of files."""
+
+import logging
+import sys
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import Namespace, get_loader, set_loader
+from lightning.pytorch.cli import LightningArgumentParser
+
+from seglab.files import check_yaml, read_yaml
+from seglab.runs.arguments import files_first
+from seglab.types import SeglabError
+
+SECTIONS = ("trainer", "schedule", "panels")  # of keys, that are no class
+
+
+_load = get_loader("yaml")
+
+
+def _load_checked(text: str) -> Any:
+    """jsonargparse's loader, which is a safe one, for files that configs name and for flags."""
+    check_yaml(text)
+    try:
+        return _load(text)
+    except ValueError as error:  # numbers that are none
+        raise yaml.YAMLError(str(error)) from error
+
+
+set_loader("yaml", _load_checked, (yaml.YAMLError,))
+
+
+class Parser(LightningArgumentParser):
+    """Errors are the message alone: no usage dump before it, no ``Union subtypes`` around it."""
+
+    def add_lightning_class_args(
+        self, lightning_class: Any, nested_key: str, subclass_mode: bool = False, required: bool = True
+    ) -> list[str]:
+        if not subclass_mode:
+            return super().add_lightning_class_args(lightning_class, nested_key, subclass_mode, required)
+        # Lightning would add it as Optional, which buries every message in a list of two.
+        self.add_argument(f"--{nested_key}", type=lightning_class, required=True, sub_configs=True)
+        return [nested_key]
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise SeglabError(message)
+
+
+def check_sections(config: Namespace) -> None:
+    """Refuse what jsonargparse lets pass: a text in the place of a section, and functions in the place of classes.
+
+    Raises:
+        SeglabError: names the key.
+    """
+    for name in SECTIONS:
+        if not isinstance(config[name], Namespace):
+            raise SeglabError(f"{name} is {config[name]!r}: it is a section, so give its keys")
+    _refuse_functions(config, "")
+
+
+def _refuse_functions(part: Any, key: str) -> None:
+    """``os.system`` as a ``class_path`` would run what stands in its ``init_args``."""
+    if isinstance(part, Namespace):
+        name = part.get("class_path")
+        if isinstance(name, str) and "init_args" in part and not isinstance(resolve_name(name), type):
+            raise SeglabError(f"{key}.class_path: {name} is no class")
+        part = vars(part)
+    if isinstance(part, dict | list):
+        for name, value in part.items() if isinstance(part, dict) else enumerate(part):
+            _refuse_functions(value, f"{key}.{name}".removeprefix("."))
+
+
+class _Announce(logging.Handler):
+    """jsonargparse logs the arguments that a changed class_path drops; a dropped flag must be seen."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "discarding init_args" in record.getMessage():
+            print(f"seglab: note: {record.getMessage()}", file=sys.stderr)
+
+
+def config_logger() -> logging.Logger:
+    logger = logging.getLogger("seglab.config")
+    if not logger.handlers:
+        logger.addHandler(_Announce())
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+    return logger
+
+
+def check_files(args: list[str]) -> None:
+    """Read the files that ``-c`` names: jsonargparse would not say which of them is wrong.
+
+    Raises:
+        SeglabError: one is not text, not YAML, no mapping, or names another.
+    """
+    for file in files_first(args)[0]:
+        path = Path(file.removeprefix("--config="))
+        content = read_yaml(path) if path.is_file() else {}
+        if not isinstance(content, dict):
+            raise SeglabError(f"{path} is no config: its top level has no keys")
+        if "config" in content:
+            raise SeglabError(f"{path} names another config: give each with a -c of its own")

@@ -1,0 +1,1 @@
+"""Whether a data set is what its class takes it for, before training."""

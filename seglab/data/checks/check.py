@@ -1,0 +1,267 @@
+"""Verify a data set before training: every file is opened once, every bad one is named."""
+
+import glob
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from seglab.data.adaptation import DomainAdaptation
+from seglab.data.checks.first_look import count_ids
+from seglab.data.checks.plausible import misread
+from seglab.data.decode import check_size, orientation, png_depth, read_ids, read_image, wrong_ids
+from seglab.data.files import Item, describe
+from seglab.data.module import SegmentationData
+from seglab.data.parallel import parallel_map
+from seglab.labels import IGNORE, UNKNOWN, LabelSpace
+from seglab.types import SeglabError
+
+
+@dataclass
+class Part:
+    """What was found in one split of one data set."""
+
+    name: str
+    items: list[Item]
+    space: LabelSpace
+    root: Path
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (width, height) -> images
+    stored: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # pixels by stored id
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # by class index; IGNORE: ignored
+    shows: dict[Item, np.ndarray] = field(default_factory=dict)  # readable pair -> (256,) bool, classes in its mask
+    digests: dict[bytes, list[Item]] = field(default_factory=lambda: defaultdict(list))  # of the pixels
+    bad: set[Item] = field(default_factory=set)  # to leave out
+
+
+@dataclass
+class Report:
+    """Everything that ``check_data`` found."""
+
+    parts: list[Part] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # training or evaluation would stop on these, or mislead
+    notes: list[str] = field(default_factory=list)  # worth knowing
+
+
+class Found(NamedTuple):
+    """One item after opening it."""
+
+    problems: list[str]
+    size: tuple[int, int] | None = None  # width, height
+    digest: bytes = b""
+    stored: np.ndarray | None = None  # (256,) pixels by stored id, of a mask that fits
+    oriented: bool = False  # by EXIF
+    deep: bool = False  # 16 bits per channel
+
+
+def check_data(data: SegmentationData, workers: int = 0) -> Report:
+    """Open every image and mask of a data set, or of both sides of a domain adaptation.
+
+    Args:
+        data: what to check.
+        workers: threads that decode; 0: as the cores allow.
+    """
+    report = Report()
+    for prefix, side, splits in sides(data):
+        _check_splits(side, splits, prefix, workers, report)
+    _check_overlap(report)
+    _check_streams(data, report)
+    return report
+
+
+def sides(data: SegmentationData) -> list[tuple[str, SegmentationData, list[str]]]:
+    """Prefix of its name, data set and the splits that are used, of a data set or of both sides of an adaptation."""
+    if isinstance(data, DomainAdaptation):
+        return [("source ", data.source, ["train"]), ("target ", data.target, ["train", "val", "test"])]
+    return [("", data, ["train", "val", "test"])]
+
+
+def _check_splits(data: SegmentationData, splits: Sequence[str], prefix: str, workers: int, report: Report) -> None:
+    parts: list[Part] = []
+    for split in splits:
+        name = prefix + split
+        try:
+            items = data.items(split)
+        except SeglabError as error:  # many data sets keep the test part back
+            (report.notes if split == "test" else report.problems).append(f"{name}: {error}")
+            continue
+        if same := next((part.name for part in parts if part.items == items), None):
+            report.notes.append(f"{name} is {same}")
+            continue
+        part = Part(name, items, data.space, data.root)
+        _check_masks_exist(part, split, report)
+        _open_all(part, workers, report)
+        _check_ids(part, split, report)
+        parts.append(part)
+    report.parts += parts
+    broken, orphans = _orphans(data)
+    report.problems += [f"{prefix}{path} is a broken link: restore what it points to or remove it" for path in broken]
+    if orphans:
+        report.notes.append(f"{prefix}{len(orphans)} masks have no image: {describe(orphans)}")
+
+
+def _check_masks_exist(part: Part, split: str, report: Report) -> None:
+    bare = [item for item in part.items if item.mask is None]
+    if not bare:
+        return
+    folders = {item.image.parent for item in bare} - {item.image.parent for item in part.items if item.mask}
+    every = ""
+    if folders and len(bare) < len(part.items):
+        every = f" (every one in {describe(sorted(folder.name for folder in folders))})"
+    (report.problems if split == "val" else report.notes).append(
+        f"{part.name}: {len(bare)} of {len(part.items)} images have no mask{every}: "
+        f"{describe([item.image for item in bare])}"
+    )
+    if split == "val":
+        part.bad.update(bare)
+
+
+def _open_all(part: Part, workers: int, report: Report) -> None:
+    oriented, deep = [], []
+    opened = parallel_map(lambda item: _inspect(item, part.space), part.items, part.name, workers)
+    for item, found in zip(part.items, opened, strict=True):
+        report.problems += [f"{part.name}: {problem}" for problem in found.problems]
+        if found.problems:
+            part.bad.add(item)
+        if found.size:
+            part.sizes[found.size] += 1
+            part.digests[found.digest].append(item)
+        if found.stored is not None:
+            part.stored += found.stored
+            classes = np.bincount(part.space.decode, found.stored, 256).astype(np.int64)
+            part.pixels += classes
+            part.shows[item] = classes > 0
+        oriented += [item.image] if found.oriented else []
+        deep += [item.image] if found.deep else []
+    if oriented:
+        report.notes.append(
+            f"{part.name}: {len(oriented)} images have an EXIF orientation, which is applied, so their masks must be "
+            f"turned alike: {describe(oriented)}"
+        )
+    if deep:
+        report.notes.append(
+            f"{part.name}: {len(deep)} images have 16 bits per channel, of which the upper 8 are read: {describe(deep)}"
+        )
+
+
+def _inspect(item: Item, space: LabelSpace) -> Found:
+    problems, image, ids, stored = [], None, None, None
+    try:
+        image = read_image(item.image)
+    except SeglabError as error:
+        problems.append(str(error))
+    if item.mask:
+        try:
+            ids = read_ids(item.mask, space)
+            stored = count_ids(ids)
+            if stored.sum() < ids.size or stored[space.decode == UNKNOWN].any():
+                problems.append(wrong_ids(item.mask, ids, space))
+            if image is not None:
+                check_size(item.mask, ids, item.image, image)
+        except SeglabError as error:
+            problems.append(str(error))
+    if image is None:
+        return Found(problems)
+    with item.image.open("rb") as file:
+        deep = png_depth(file.read(26)) == 16
+    digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+    oriented = orientation(item.image) != 1
+    return Found(problems, image.shape[1::-1], digest, None if problems else stored, oriented, deep)
+
+
+def _check_ids(part: Part, split: str, report: Report) -> None:
+    if problem := misread(part.stored, part.space):
+        report.problems.append(f"{part.name}: {problem}")
+    void = [item.mask for item, classes in part.shows.items() if not classes[:IGNORE].any()]
+    absent = [name for index, name in enumerate(part.space.names) if not part.pixels[index]]
+    if split != "train" and len(void) < len(part.shows) and absent:
+        report.notes.append(f"{part.name} shows no {', '.join(absent)}: no mean counts them unless they are predicted")
+    if not void:
+        return
+    if len(void) < len(part.shows):
+        report.notes.append(f"{part.name}: {len(void)} masks are void everywhere: {describe(void)}")
+    elif split == "test":
+        report.notes.append(f"{part.name}: all masks are void, as those of a public test set: nothing can be scored")
+    else:
+        report.problems.append(f"{part.name}: all masks are void everywhere: check the ids, or the folder of masks")
+
+
+def _orphans(data: SegmentationData) -> tuple[list[Path], list[Path]]:
+    """Files in the folders of masks that are broken links, and masks whose image does not exist."""
+    items: list[Item] = []
+    for split in ("train", "val", "test"):
+        with suppress(SeglabError):  # an absent split is reported above
+            items += data.find(split)
+    used = {item.mask for item in items if item.mask}
+    endings: set[tuple[Path, str, Path, str, bool]] = set()
+    for key, image, mask in items:
+        if mask and mask.name.startswith(key) and image.name.startswith(key):
+            deep = mask.parent.name == image.parent.name and mask.parent != image.parent  # a city may lack all images
+            folders = [path.parent.parent if deep else path.parent for path in (mask, image)]
+            endings.add((folders[0], mask.name.removeprefix(key), folders[1], image.name.removeprefix(key), deep))
+    broken, orphans = [], []
+    for folder, ending, images, image_ending, deep in sorted(endings):
+        for path in sorted(folder.glob(f"{'*/' if deep else ''}*{glob.escape(ending)}")):
+            if path in used or path.name.startswith("."):
+                continue
+            image = images / path.relative_to(folder).with_name(path.name.removesuffix(ending) + image_ending)
+            if path.is_symlink() and not path.exists():
+                broken.append(path)
+            elif not image.exists():
+                orphans.append(path)
+    return broken, orphans
+
+
+def _check_overlap(report: Report) -> None:
+    for part in report.parts:
+        copies = [items for items in part.digests.values() if len(items) > 1]
+        if copies:
+            pairs = [f"{items[1].image} = {items[0].image}" for items in copies]
+            report.notes.append(f"{part.name}: {len(copies)} images occur more than once: {describe(pairs)}")
+    for one, other in combinations(report.parts, 2):
+        if one.name.endswith("train") and other.name.endswith("train"):
+            continue
+        if both := [digest for digest in other.digests if digest in one.digests]:
+            twins = [f"{other.digests[digest][0].image} = {one.digests[digest][0].image}" for digest in both]
+            report.problems.append(f"{other.name} has {len(both)} images of {one.name}: {describe(twins)}")
+            one.bad.update(item for digest in both for item in one.digests[digest])
+
+
+def _check_streams(data: SegmentationData, report: Report) -> None:
+    """The labeled and unlabeled sets that training would use."""
+    labeled, unlabeled = _listed(data.labeled_items, report), _listed(data.unlabeled_items, report)
+    parts = {part.name: part for part in report.parts}
+    if labeled is None:
+        for prefix, side, _ in sides(data)[:1]:
+            with suppress(SeglabError, KeyError):
+                bare = [item for item in side._chosen(side.items("train")) if item.mask is None]
+                parts[f"{prefix}train"].bad.update(bare)
+    if labeled is None or unlabeled is None:
+        return
+    report.notes.append(f"training uses {len(labeled)} labeled and {len(unlabeled)} unlabeled images")
+    shows = {item: classes for part in report.parts for item, classes in part.shows.items()}
+    present = np.any([np.zeros(256, bool), *[shows[item] for item in labeled if item in shows]], axis=0)
+    if absent := [name for name, there in zip(data.space.names, present, strict=False) if not there]:
+        report.notes.append(f"the labeled images show no {', '.join(absent)}")
+
+    digests = {item: digest for part in report.parts for digest, items in part.digests.items() for item in items}
+    known = {digests[item]: item for item in labeled if item in digests}
+    own = set(labeled)
+    twins = [item for item in unlabeled if item not in own and digests.get(item) in known]
+    if twins:
+        pairs = [f"{item.image} = {known[digests[item]].image}" for item in twins]
+        report.notes.append(f"{len(twins)} unlabeled images are copies of labeled ones: {describe(pairs)}")
+
+
+def _listed(list_items: Callable[[], list[Item]], report: Report) -> list[Item] | None:
+    try:
+        return list_items()
+    except SeglabError as error:
+        if (problem := f"training: {error}") not in report.problems:
+            report.problems.append(problem)
+        return None

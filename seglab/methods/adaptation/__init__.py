@@ -1,0 +1,1 @@
+"""Another domain's labels: a labeled source, an unlabeled target."""

@@ -1,0 +1,61 @@
+"""CLUDA: DAFormer whose fused features of a class agree, within and across domains."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seglab.labels import IGNORE
+from seglab.methods.adaptation.dacs import Step
+from seglab.methods.adaptation.daformer import DAFormer
+from seglab.ops.contrast import supervised_info_nce
+from seglab.ops.grid import at_cells, rows
+from seglab.ops.losses import pixel_mean
+from seglab.types import require
+
+
+class CLUDA(DAFormer):
+    """CLUDA (Vayyat et al., 2022) with DAFormer: contrast between the classes of the decoder's fused features.
+
+    Added to DAFormer: in the batch of source images, and in the batch of mixed images, which show both domains, each
+    cell's feature is drawn to the features of its class and away from those of the others. Pairs weigh as much as the
+    labels of both their cells.
+
+    Deviations: the official code trains with HRDA alone: a learned map weights pairs of context features against pairs
+    of a context and a detail feature, and mixed images show their detail at the window of highest entropy. This is its
+    loss at one resolution, which the paper puts on DAFormer; the weight of 1 is that of the other. In the official
+    code, features are in another order than their labels and weights when there is more than one image, and ignored
+    pixels are a class: not here. Labels and weights are those at the centre of a cell.
+
+    Args:
+        contrast_weight: of the contrast, the sum over both batches.
+        temperature: divides the cosine similarities.
+        side: the longer side of the grid of cells that are compared; larger feature maps are resized to it. The number
+            of pairs grows with its fourth power, memory with its square. Published: 65.
+    """
+
+    def __init__(self, contrast_weight: float = 1.0, temperature: float = 1.0, side: int = 65, **common: Any) -> None:
+        super().__init__(**common)
+        require(temperature > 0, "CLUDA.temperature", temperature, "give a positive number")
+        require(side >= 1, "CLUDA.side", side, "give 1 cell or more")
+        self.contrast_weight, self.temperature, self.side = contrast_weight, temperature, side
+
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        truth, mixed = step.labeled["mask"], step.mixed
+        label = torch.where(mixed.valid, mixed.label, IGNORE)
+        source = self.contrast(step.out_l.features, truth, torch.ones_like(truth, dtype=torch.float32))
+        across = self.contrast(step.out_m.features, label, mixed.weight)
+        return super().terms(step) | {"contrast": self.contrast_weight * (source + across)}
+
+    def contrast(self, features: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+        """Mean over labelled cells of the contrast of features B D h w with pixels' labels and weights B H W."""
+        shrink = min(1.0, self.side / max(features.shape[-2:]))
+        grid = [max(1, round(shrink * cells)) for cells in features.shape[-2:]]
+        extent = self.student.extent(label.shape[-2:])
+        label = at_cells(label, grid, extent, IGNORE).flatten()
+        weight = at_cells(weight, grid, extent, 0.0).flatten()
+        features = F.interpolate(features.float(), grid, mode="bilinear", align_corners=False)
+        cells = rows(F.normalize(features))
+        loss = supervised_info_nce(cells, cells, label, label, self.temperature, key_weight=weight, same_rows=True)
+        return pixel_mean(weight * loss, label != IGNORE)

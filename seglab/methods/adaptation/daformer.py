@@ -1,0 +1,94 @@
+"""DAFormer: DACS with a slower teacher, whose source features of things stay close to those of ImageNet."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from seglab.labels import IGNORE
+from seglab.methods.adaptation.dacs import DACS, Step
+from seglab.networks import Network
+from seglab.ops.grid import feature_distance, last_map, majority_class, pad_label
+from seglab.ops.pseudo import without_borders
+from seglab.ops.teacher import Frozen
+from seglab.ops.views import StrongView
+from seglab.types import require
+
+THINGS = (
+    *("traffic light", "traffic sign", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+    *("sign", "pedestrian", "bicyclist"),  # what CamVid calls them
+)
+
+
+class DAFormer(DACS):
+    """DAFormer (Hoyer, Dai and Van Gool, CVPR 2022): DACS that does not forget what ImageNet taught it.
+
+    Added to DACS: on source images, where one class of countable things fills a cell of the encoder's last stage, the
+    feature is held close to that of a frozen ImageNet encoder; rows of a crop where target labels cannot be right may
+    be ignored. The paper's sampling of rare classes is the data's ``rare_classes``, its warm-up ``schedule.warmup``,
+    its network ``experiments/network/daformer_mitb5.yaml``.
+
+    Deviations: the official code updates the teacher before a step and begins with a copy of the untrained student;
+    here it is after the step, so the first copy is of step one. It draws the pasted classes from those of the whole
+    batch, here from those of the source image. It divides both losses by all pixels, here labelled and not padded ones
+    count. Without a cell of things its distance is NaN, here 0. It adds up three backward passes, here it is one.
+
+    Args:
+        distance_weight: of the feature distance.
+        distance_share: of a cell's pixels that one class must have, in [0, 1].
+        things: names of the classes to hold; those that the data lacks do not count.
+        ignore_top: rows at the top of a target crop whose labels are not trusted, pixels. Published: 15 of 512.
+        ignore_bottom: likewise at the bottom, where the bonnet of the car is. Published: 120 of 512.
+        decay: share of the old teacher kept per step.
+        strong: photometric perturbation of the mixed images.
+
+    Raises:
+        SeglabError: a setting is outside its range, or none of ``things`` is a class of the data.
+    """
+
+    needs_pretrained = True
+
+    held: Tensor  # 256 bool
+
+    def __init__(
+        self,
+        distance_weight: float = 0.005,
+        distance_share: float = 0.75,
+        things: tuple[str, ...] = THINGS,
+        ignore_top: int = 0,
+        ignore_bottom: int = 0,
+        decay: float = 0.999,
+        strong: StrongView = StrongView(
+            brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2, grayscale_probability=0.0, blur_sigma=(0.15, 1.15)
+        ),
+        **common: Any,
+    ) -> None:
+        super().__init__(decay=decay, strong=strong, **common)
+        name = type(self).__name__
+        require(0 <= distance_share <= 1, f"{name}.distance_share", distance_share, "give a share in [0, 1]")
+        require(ignore_top >= 0, f"{name}.ignore_top", ignore_top, "give a number of pixels, 0 or more")
+        require(ignore_bottom >= 0, f"{name}.ignore_bottom", ignore_bottom, "give a number of pixels, 0 or more")
+        held = [index for index, of in enumerate(self.class_names) if of in things]
+        names = ", ".join(self.class_names)
+        require(
+            bool(held), f"{name}.things", list(things), f"give names of countable things among the classes: {names}"
+        )
+        self.distance_weight, self.distance_share = distance_weight, distance_share
+        self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
+        self.register_buffer("held", torch.isin(torch.arange(IGNORE + 1), torch.tensor(held)), persistent=False)
+
+    def build(self) -> None:
+        super().build()
+        # Another network, because ``init_from`` may have given the student other weights than the published ones.
+        self.imagenet = Frozen(self.network(self.num_classes))
+
+    def trust(self, confidence: Tensor, valid: Tensor) -> Tensor:
+        return without_borders(super().trust(confidence, valid), self.ignore_top, self.ignore_bottom)
+
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        with torch.no_grad():
+            reference = last_map(cast(Network, self.imagenet.module).encode(step.labeled["image"]))
+        label = pad_label(step.labeled["mask"], self.student.extent(step.labeled["mask"].shape[1:]))
+        held = self.held[majority_class(label, reference.shape[2:], self.distance_share)]
+        distance = feature_distance(last_map(step.stages), reference, held)
+        return super().terms(step) | {"feature_distance": self.distance_weight * distance}

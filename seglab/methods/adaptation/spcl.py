@@ -1,0 +1,100 @@
+"""SPCL: pixels of both domains are drawn to the class prototypes of the source."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seglab.labels import IGNORE
+from seglab.methods.base import Method
+from seglab.ops.contrast import prototype_cross_entropy
+from seglab.ops.grid import at_cells, rows
+from seglab.ops.losses import pixel_cross_entropy, pixel_mean
+from seglab.ops.memory import Prototypes
+from seglab.ops.pseudo import hard_label, pseudo_label
+from seglab.ops.views import StrongView
+from seglab.types import Batch, require
+
+
+class SPCL(Method):
+    """SPCL (Xie, Li and Li, arXiv 2111.12358): semantic prototype-based contrastive learning for domain adaptation.
+
+    The features of source pixels that are classified rightly make one prototype per class. Source pixels, by their
+    labels, and target pixels, by pseudo-labels, are classified by their similarity with the prototypes.
+
+    The paper has stages: an adversarial warm-up (AdvEnt), ``seglab pseudo-label`` with its student, this method with
+    ``--init_from`` and ``data.pseudo_labels`` from it, pseudo-labels again, and self-training on them alone: this
+    method with ``target_weight`` 1 and the other two weights 0. The commands stand in its recipe for GTA5.
+    Without offline pseudo-labels, the student's own confident predictions take their place.
+
+    Deviations: a class begins as its mean in the first batch that shows it (official: as its mean in the source set
+    after the warm-up, of which a momentum of 0.1 leaves nothing after a few steps). A class that a batch does not show
+    keeps its prototype unless ``shrink_absent``. Prototypes are means over all ranks. One backward pass has both terms.
+
+    Args:
+        weight: of the contrastive term.
+        supervised_weight: of the source's cross-entropy.
+        target_weight: of the cross-entropy of target pixels with their pseudo-labels.
+        temperature: of the cosine similarities. The official 100 makes all classes nearly equal.
+        momentum: share of the old prototype kept per step.
+        shrink_absent: as the official code, shrink the prototype of a class that a batch does not show.
+        supervised_temperature: divides the logits in the source's cross-entropy; 1.8 in the official code.
+        threshold: confidence from which the student's prediction is a pseudo-label, where no offline ones are given.
+        view: photometric perturbation of the source images; off by default.
+    """
+
+    prototypes: Prototypes
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        supervised_weight: float = 1.0,
+        target_weight: float = 0.0,
+        temperature: float = 100.0,
+        momentum: float = 0.1,
+        shrink_absent: bool = False,
+        supervised_temperature: float = 1.0,
+        threshold: float = 0.9,
+        view: StrongView = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0),
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        for name, positive in {"temperature": temperature, "supervised_temperature": supervised_temperature}.items():
+            require(positive > 0, f"SPCL.{name}", positive, "give a positive number")
+        require(0 <= threshold <= 1, "SPCL.threshold", threshold, "give a confidence in [0, 1]")
+        self.weight, self.supervised_weight, self.target_weight = weight, supervised_weight, target_weight
+        self.temperature, self.momentum, self.shrink_absent = temperature, momentum, shrink_absent
+        self.supervised_temperature, self.threshold, self.view = supervised_temperature, threshold, view
+
+    def build(self) -> None:
+        super().build()
+        self.prototypes = Prototypes(self.num_classes, self.student.feature_channels, self.momentum, self.shrink_absent)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        source, target = batch["labeled"], batch["unlabeled"]
+        out_s, out_t = self.student(self.view(source["image"])), self.student(target["image"])
+
+        predicted, confidence = pseudo_label(out_t.logits)
+        confident = torch.where(target["valid"] & (confidence >= self.threshold), predicted, IGNORE)
+        label_t = target.get("pseudo", confident)
+        self.log_pseudo_quality(label_t, label_t != IGNORE)
+
+        right = torch.where(hard_label(out_s.logits) == source["mask"], source["mask"], IGNORE)
+        label_s = self._at_cells(right, out_s.features)
+        features_s, features_t = (F.normalize(out.features.float(), dim=1) for out in (out_s, out_t))
+        self.prototypes.update(rows(features_s.detach()), label_s.flatten())
+        contrast = prototype_cross_entropy(features_s, label_s, self.prototypes.mean, self.temperature)
+        label_cells = self._at_cells(label_t, out_t.features)
+        contrast += prototype_cross_entropy(features_t, label_cells, self.prototypes.mean, self.temperature)
+
+        supervised = self.criterion(out_s.logits / self.supervised_temperature, source["mask"])
+        target_loss = pixel_mean(pixel_cross_entropy(out_t.logits, label_t), label_t != IGNORE)
+        return {
+            "supervised": self.supervised_weight * supervised,
+            "contrast": self.weight * contrast,
+            "target": self.target_weight * target_loss,
+        }
+
+    def _at_cells(self, label: Tensor, features: Tensor) -> Tensor:
+        return at_cells(label, features.shape[-2:], self.student.extent(label.shape[-2:]), IGNORE)

@@ -1,1 +1,0 @@
-"""Methods that pull embeddings of a class together and push classes apart."""

@@ -1,1 +1,0 @@
-"""Methods in which networks of equal rank label unlabeled images for each other."""

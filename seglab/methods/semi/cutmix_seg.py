@@ -1,0 +1,94 @@
+"""CutMix-Seg: what the teacher says of two images, mixed, is what the student says of the mixed image."""
+
+from typing import Any, Self
+
+from jsonargparse import lazy_instance
+from torch import Tensor
+
+from seglab.methods.base import Method
+from seglab.ops.losses import pixel_mean, sigmoid_rampup, squared_distance
+from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix, cutmix_partner, ground_truth
+from seglab.ops.norm import batch_norms, frozen_statistics
+from seglab.ops.pseudo import batch_ratio, hard_label, pixel_threshold
+from seglab.ops.teacher import Teacher
+from seglab.ops.views import StrongView
+from seglab.types import Batch, require
+
+
+class CutMixSeg(Method):
+    """CutMix-Seg (French, Laine, Aila, Mackiewicz and Finlayson, BMVC 2020).
+
+    A mean teacher predicts two unlabeled images; images and class probabilities are mixed by one box, and the student
+    is drawn to the mixed probabilities by their squared distance, summed over classes, as far as the teacher is sure.
+
+    Deviations: the second image is the neighbour in the batch, and a labeled one at batch size 1, not from a loader of
+    its own; padding does not count; mixed images stay out of the running statistics of batch normalisation unless
+    ``update_bn_on_strong``. Only the variant that mixes is here, not the one that cuts out (CutOut), and only the
+    squared distance among its consistency losses.
+
+    Args:
+        weight: of the consistency term.
+        threshold: confidence from which the teacher is sure of a pixel, in [0, 1].
+        per_pixel: count only the pixels where the teacher is sure; otherwise all, times the share of those pixels.
+        ramp_up: steps over which the weight rises as exp(-5 (1 - t)^2); 0: no ramp.
+        decay: share of the old teacher kept per step, also for its running statistics.
+        freeze_norm: batch normalisation always uses its running statistics and never changes them, as published; for
+            pre-trained networks.
+        update_bn_on_strong: let mixed images enter the running statistics of batch normalisation.
+        strong: photometric perturbation of the student's images, off in the paper; that of its sequel (French and
+            Mackiewicz, 2021) is jitter of 0.4, 0.4, 0.4, 0.1 and grayscale, without blur.
+        boxes: law of the boxes.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        threshold: float = 0.97,
+        per_pixel: bool = False,
+        ramp_up: int = 0,
+        decay: float = 0.99,
+        freeze_norm: bool = False,
+        update_bn_on_strong: bool = False,
+        strong: StrongView = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0),
+        boxes: BoxSampler = lazy_instance(FixedAreaBox),
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        require(0 <= threshold <= 1, "CutMixSeg.threshold", threshold, "give a confidence in [0, 1]")
+        self.weight, self.ramp_up, self.decay = weight, ramp_up, decay
+        self.threshold, self.trust = threshold, pixel_threshold if per_pixel else batch_ratio
+        self.freeze_norm, self.update_bn_on_strong = freeze_norm, update_bn_on_strong
+        self.strong, self.boxes = strong, boxes
+
+    def build(self) -> None:
+        super().build()
+        self.teacher = Teacher(self.student, self.decay, warmup=False, average_buffers=True)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for norm in batch_norms(self) if self.freeze_norm else []:
+            norm.eval()
+        return self
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+
+        # One labeled image: the partner of a batch of one.
+        answers = self.teacher.split(unlabeled["image"], labeled["image"][:1])
+        target, target_l = (out.logits.float().softmax(1) for out in answers)
+        self.log_pseudo_quality(hard_label(target), pixel_threshold(target.amax(1), self.threshold) > 0)
+
+        view = ground_truth(self.strong(unlabeled["image"]), target, unlabeled["valid"])
+        other = ground_truth(labeled["image"][:1], target_l, labeled["valid"][:1])
+        mixed = cutmix(self.boxes, cutmix_partner(view, other), view)
+
+        out_l = self.student(labeled["image"])
+        with frozen_statistics(self.student, not self.update_bn_on_strong):
+            out_s = self.student(mixed.image)
+        distance = squared_distance(out_s.logits.float().softmax(1), mixed.label)
+        sure = self.trust(mixed.label.amax(1), self.threshold)
+        weight = self.weight * sigmoid_rampup(self.global_step, self.ramp_up)
+        return {
+            "supervised": self.criterion(out_l.logits, labeled["mask"]),
+            "consistency": weight * pixel_mean(sure * distance, mixed.valid),
+        }

@@ -1,0 +1,83 @@
+"""FixMatch: confident predictions on a weak view are the labels of a strong view."""
+
+from typing import Any
+
+from jsonargparse import lazy_instance
+from torch import Tensor
+
+from seglab.methods.base import Method
+from seglab.ops.losses import weighted_cross_entropy
+from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.pseudo import pixel_threshold, pseudo_label
+from seglab.ops.teacher import Teacher
+from seglab.ops.views import StrongView
+from seglab.types import Batch, require
+
+
+class FixMatch(Method):
+    """FixMatch (Sohn et al., NeurIPS 2020) for segmentation, as UniMatch V2 (Yang et al., TPAMI 2025) sets it up.
+
+    An EMA teacher labels the weak view of an unlabeled image; pixels above a threshold supervise the student on a
+    strong view, into which CutMix pastes a box of another image.
+
+    Deviations: Sohn et al. label with the network itself, which is ``decay: 0`` here, a copy in evaluation mode; the
+    code of UniMatch V1 does so in training mode, which is ``decay: 0`` with ``batch_statistics``, except that it
+    normalises labeled and weak images as one batch. Both codes halve the sum of both losses; here it is the paper's
+    ``supervised + weight x consistency``, so with SGD their learning rates are halved. Their CutMix partner could be
+    another crop of the same image; here it is the neighbour in the batch, and a labeled image at batch size 1. Their
+    strong views enter the running statistics of batch normalisation; here only with ``update_bn_on_strong``, because
+    evaluation on clean images uses them.
+
+    Args:
+        threshold: confidence from which a pixel is trusted, in [0, 1]; 0 in UniMatch on Cityscapes.
+        weight: of the consistency term.
+        decay: share of the old teacher kept per step; 0: the student itself.
+        batch_statistics: the teacher's BatchNorm normalises with its own batch, not with running statistics.
+        update_bn_on_strong: let strong views enter the running statistics of batch normalisation.
+        strong: photometric perturbation of the student's view.
+        boxes: law of the CutMix boxes.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.95,
+        weight: float = 1.0,
+        decay: float = 0.996,
+        batch_statistics: bool = False,
+        update_bn_on_strong: bool = False,
+        strong: StrongView = StrongView(),
+        boxes: BoxSampler = lazy_instance(AreaBox),
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        require(0 <= threshold <= 1, "FixMatch.threshold", threshold, "give a confidence in [0, 1]")
+        self.threshold, self.weight = threshold, weight
+        self.decay, self.batch_statistics = decay, batch_statistics
+        self.update_bn_on_strong = update_bn_on_strong
+        self.strong, self.boxes = strong, boxes
+
+    def build(self) -> None:
+        super().build()
+        self.teacher = Teacher(self.student, self.decay, batch_statistics=self.batch_statistics)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+        weak, valid = unlabeled["image"], unlabeled["valid"]
+
+        label, confidence = pseudo_label(self.teacher(weak).logits)
+        trusted = pixel_threshold(confidence, self.threshold)
+        self.log_pseudo_quality(label, trusted > 0)
+
+        truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
+        view = Pixels(self.strong(weak), label, trusted, valid)
+        mixed = cutmix(self.boxes, cutmix_partner(view, truth), view)
+
+        out_l = self.student(labeled["image"])
+        with frozen_statistics(self.student, not self.update_bn_on_strong):
+            out_s = self.student(mixed.image)
+        consistency = weighted_cross_entropy(out_s.logits, mixed.label, mixed.weight, mixed.valid)
+        return {
+            "supervised": self.criterion(out_l.logits, labeled["mask"]),
+            "consistency": self.weight * consistency,
+        }

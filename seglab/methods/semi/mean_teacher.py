@@ -1,0 +1,83 @@
+"""Mean Teacher: the student agrees with a running average of itself."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seglab.methods.base import Method
+from seglab.ops.losses import pixel_mean, sigmoid_rampup, squared_distance
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.pseudo import hard_label
+from seglab.ops.teacher import Teacher
+from seglab.ops.views import StrongView
+from seglab.types import Batch, require
+
+
+class MeanTeacher(Method):
+    """Mean Teacher (Tarvainen and Valpola, NeurIPS 2017) for segmentation, as TorchSemiSeg sets it up.
+
+    The student's class probabilities are drawn to the teacher's by their mean squared difference over pixels and
+    classes, on labeled and unlabeled images.
+
+    Deviations: TorchSemiSeg updates the teacher before the optimiser step, here it is after, as in the paper; its
+    teacher normalises with batch statistics, which ``batch_statistics`` selects; padding does not count.
+
+    Args:
+        weight: of the consistency term; large because the mean runs over classes too.
+        ramp_up: steps over which the weight rises as exp(-5 (1 - t)^2), the paper's law; 0: no ramp.
+        decay: share of the old teacher kept per step.
+        warmup: let the decay rise from 0 as 1 - 1 / (step + 1).
+        batch_statistics: the teacher's BatchNorm normalises with its own batch, not with running statistics.
+        average_buffers: the teacher averages the student's running statistics too, where it would copy them.
+        on_labeled: consistency on labeled images too.
+        update_bn_on_strong: let the student's unlabeled views enter the running statistics of batch normalisation; set
+            it to False along with a ``strong`` that does something.
+        strong: photometric perturbation of the student's unlabeled view; off by default.
+    """
+
+    def __init__(
+        self,
+        weight: float = 100.0,
+        ramp_up: int = 0,
+        decay: float = 0.99,
+        warmup: bool = False,
+        batch_statistics: bool = False,
+        average_buffers: bool = False,
+        on_labeled: bool = True,
+        update_bn_on_strong: bool = True,
+        strong: StrongView = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0),
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        require(weight >= 0, "MeanTeacher.weight", weight, "give 0 or more")
+        self.weight, self.ramp_up = weight, ramp_up
+        self.decay, self.warmup = decay, warmup
+        self.batch_statistics, self.average_buffers = batch_statistics, average_buffers
+        self.on_labeled = on_labeled
+        self.update_bn_on_strong, self.strong = update_bn_on_strong, strong
+
+    def build(self) -> None:
+        super().build()
+        self.teacher = Teacher(self.student, self.decay, self.warmup, self.average_buffers, self.batch_statistics)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+
+        # Not in one forward: with batch statistics each would be normalised with the other's.
+        target_l, target_u = (self.teacher(part["image"]).logits.float().softmax(1) for part in (labeled, unlabeled))
+        self.log_pseudo_quality(hard_label(target_u), unlabeled["valid"])
+
+        out_l = self.student(labeled["image"])
+        with frozen_statistics(self.student, not self.update_bn_on_strong):
+            out_u = self.student(self.strong(unlabeled["image"]))
+
+        distance_l = squared_distance(out_l.logits.float().softmax(1), target_l)
+        distance_u = squared_distance(out_u.logits.float().softmax(1), target_u)
+        counted = torch.cat([(labeled["valid"] & self.on_labeled).flatten(), unlabeled["valid"].flatten()])
+        consistency = pixel_mean(torch.cat([distance_l.flatten(), distance_u.flatten()]), counted) / self.num_classes
+        weight = self.weight * sigmoid_rampup(self.global_step, self.ramp_up)
+        return {
+            "supervised": self.criterion(out_l.logits, labeled["mask"]),
+            "consistency": weight * consistency,
+        }

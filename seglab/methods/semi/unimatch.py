@@ -1,0 +1,88 @@
+"""UniMatch: one weak view labels two strong views of the image and one perturbed view of its features."""
+
+from typing import Any
+
+from jsonargparse import lazy_instance
+from torch import Tensor
+
+from seglab.methods.base import Method
+from seglab.ops.losses import weighted_cross_entropy
+from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.perturb import drop_channels, without_dropout
+from seglab.ops.pseudo import pixel_threshold, pseudo_label
+from seglab.ops.views import StrongView
+from seglab.types import Batch, require
+
+
+class UniMatch(Method):
+    """UniMatch (Yang, Qi, Feng, Zhang and Shi, CVPR 2023): FixMatch with two strong views and a feature perturbation.
+
+    The student itself labels the weak view of an unlabeled image; pixels above a threshold supervise it on two strong
+    views, each with CutMix boxes of its own, and on the weak view's encoder features after channel dropout.
+
+    Deviations: the code of UniMatch halves the sum of all losses; here it is the paper's ``supervised + weight x
+    consistency + feature_weight x feature_consistency``, so with SGD its learning rates are halved. Its CutMix partner
+    could be another crop of the same image; here it is the neighbour in the batch, and a labeled image at batch size 1.
+    It normalises labeled and weak images as one batch; here each has its own statistics. Its strong views and perturbed
+    features enter the running statistics of batch normalisation; here only with ``update_bn_on_strong``, because
+    evaluation on clean images uses them. It labels the pasted boxes in evaluation mode, here as all else in training
+    mode, with dropout off. It drops channels of the two maps that DeepLabV3+ reads; here of all maps.
+
+    Args:
+        threshold: confidence from which a pixel is trusted, in [0, 1]; 0 in UniMatch on Cityscapes.
+        weight: of the consistency term, the mean over both strong views.
+        feature_weight: of the same term for the perturbed features.
+        dropout: share of channels that the feature perturbation drops, in [0, 1).
+        update_bn_on_strong: let strong views and perturbed features enter the running statistics of batch norms.
+        strong: photometric perturbation of the student's views.
+        boxes: law of the CutMix boxes.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.95,
+        weight: float = 0.5,
+        feature_weight: float = 0.5,
+        dropout: float = 0.5,
+        update_bn_on_strong: bool = False,
+        strong: StrongView = StrongView(),
+        boxes: BoxSampler = lazy_instance(AreaBox),
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        require(0 <= threshold <= 1, "UniMatch.threshold", threshold, "give a confidence in [0, 1]")
+        require(0 <= dropout < 1, "UniMatch.dropout", dropout, "give a share in [0, 1)")
+        self.threshold, self.weight = threshold, weight
+        self.feature_weight, self.dropout = feature_weight, dropout
+        self.update_bn_on_strong = update_bn_on_strong
+        self.strong, self.boxes = strong, boxes
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+        weak, valid, size = unlabeled["image"], unlabeled["valid"], unlabeled["image"].shape[-2:]
+
+        stages = self.student.encode(weak)
+        with without_dropout(self.student):
+            label, confidence = pseudo_label(self.student.decode(stages, size).logits)
+        trusted = pixel_threshold(confidence, self.threshold)
+        self.log_pseudo_quality(label, trusted > 0)
+
+        truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
+        views = [Pixels(self.strong(weak), label, trusted, valid) for _ in range(2)]
+        mixed = [cutmix(self.boxes, cutmix_partner(view, truth), view) for view in views]
+
+        out_l = self.student(labeled["image"])
+        with frozen_statistics(self.student, not self.update_bn_on_strong):
+            out_s = self.student.split(*(view.image for view in mixed))
+            out_f = self.student.decode(drop_channels(stages, self.dropout), size)
+        consistency = [
+            weighted_cross_entropy(out.logits, view.label, view.weight, view.valid)
+            for out, view in zip(out_s, mixed, strict=True)
+        ]
+        feature_consistency = weighted_cross_entropy(out_f.logits, label, trusted, valid)
+        return {
+            "supervised": self.criterion(out_l.logits, labeled["mask"]),
+            "consistency": self.weight * sum(consistency) / 2,
+            "feature_consistency": self.feature_weight * feature_consistency,
+        }

@@ -1,0 +1,89 @@
+"""UniMatch V2: two strong views, each with the encoder channels that the other lacks."""
+
+from typing import Any
+
+import torch
+from jsonargparse import lazy_instance
+from torch import Tensor
+
+from seglab.methods.base import Method
+from seglab.ops.losses import weighted_cross_entropy
+from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.perturb import complementary_dropout
+from seglab.ops.pseudo import pixel_threshold, pseudo_label
+from seglab.ops.teacher import Teacher
+from seglab.ops.views import StrongView
+from seglab.types import Batch, require
+
+
+class UniMatchV2(Method):
+    """UniMatch V2 (Yang, Zhao and Zhao, TPAMI 2025): image and feature perturbation in the same two streams.
+
+    An EMA teacher labels the weak view of an unlabeled image; pixels above a threshold supervise the student on two
+    strong views, each with CutMix boxes of its own and with complementary channels of the encoder's features.
+
+    Made for DINOv2 with a DPT head (``experiments/network/dpt_dinov2_small.yaml``); any network will do.
+
+    Deviations: the official code halves the sum of both losses, which AdamW does not feel; here it is
+    ``supervised + weight x consistency``. The CutMix partner is the neighbour in the batch, and a labeled image at
+    batch size 1, where the code mirrors the batch and an image can be its own partner. Strong views enter the running
+    statistics of batch normalisation, if there is any, only with ``update_bn_on_strong``.
+
+    Args:
+        threshold: confidence from which a pixel is trusted, in [0, 1].
+        weight: of the consistency term, the mean over both strong views.
+        intact: share of the images whose two views keep all channels, in [0, 1].
+        decay: share of the old teacher kept per step.
+        update_bn_on_strong: let strong views enter the running statistics of batch normalisation.
+        strong: photometric perturbation of the student's views.
+        boxes: law of the CutMix boxes.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.95,
+        weight: float = 1.0,
+        intact: float = 0.5,
+        decay: float = 0.996,
+        update_bn_on_strong: bool = False,
+        strong: StrongView = StrongView(),
+        boxes: BoxSampler = lazy_instance(AreaBox),
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        require(0 <= threshold <= 1, "UniMatchV2.threshold", threshold, "give a confidence in [0, 1]")
+        require(0 <= intact <= 1, "UniMatchV2.intact", intact, "give a share in [0, 1]")
+        self.threshold, self.weight, self.decay = threshold, weight, decay
+        self.intact = intact
+        self.update_bn_on_strong = update_bn_on_strong
+        self.strong, self.boxes = strong, boxes
+
+    def build(self) -> None:
+        super().build()
+        self.teacher = Teacher(self.student, self.decay)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+        weak, valid, size = unlabeled["image"], unlabeled["valid"], unlabeled["image"].shape[-2:]
+
+        label, confidence = pseudo_label(self.teacher(weak).logits)
+        trusted = pixel_threshold(confidence, self.threshold)
+        self.log_pseudo_quality(label, trusted > 0)
+
+        truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
+        views = [Pixels(self.strong(weak), label, trusted, valid) for _ in range(2)]
+        mixed = [cutmix(self.boxes, cutmix_partner(view, truth), view) for view in views]
+
+        out_l = self.student(labeled["image"])
+        with frozen_statistics(self.student, not self.update_bn_on_strong):
+            stages = self.student.encode(torch.cat([view.image for view in mixed]))
+            out_s = self.student.decode(complementary_dropout(stages, self.intact), size)
+        consistency = [
+            weighted_cross_entropy(logits, view.label, view.weight, view.valid)
+            for logits, view in zip(out_s.logits.chunk(2), mixed, strict=True)
+        ]
+        return {
+            "supervised": self.criterion(out_l.logits, labeled["mask"]),
+            "consistency": self.weight * sum(consistency) / 2,
+        }

@@ -1,0 +1,127 @@
+"""What a method remembers about each class: prototypes, and queues of embeddings. Both are the same on every rank."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from seglab.ops.ranks import gather, total
+from seglab.types import require
+
+
+@torch.no_grad()
+def class_sums(features: Tensor, label: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Sum K D of the embeddings of each class and their number K, float32, over all ranks and without gradient.
+
+    Args:
+        features: N D.
+        label: N class indices; 255 belongs to no class.
+        num_classes: K.
+    """
+    member = (label == torch.arange(num_classes, device=label.device).unsqueeze(1)).float()  # K N
+    with torch.autocast(features.device.type, enabled=False):
+        sums = member @ features.float()
+    both = total(torch.cat([sums, member.sum(1, keepdim=True)], 1))
+    return both[:, :-1], both[:, -1]
+
+
+def choose(mask: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """A random choice of at most ``number`` of the True entries of each row, without a wait for the device.
+
+    Args:
+        mask: C N bool.
+        number: n, at most N are returned.
+
+    Returns:
+        Column indices C n, each at most once per row, and C n bool: False where a row had fewer.
+    """
+    key = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0)
+    value, index = key.topk(min(number, mask.shape[1]), dim=1)
+    return index, value >= 0.0
+
+
+class Prototypes(nn.Module):
+    """One embedding per class: a running mean of the means of batches.
+
+    A class begins as the mean of the first batch that shows it, and stays as it is in a batch that does not.
+
+    Args:
+        num_classes: K.
+        dim: D.
+        momentum: share of the old prototype kept at each update, in [0, 1]. Papers often name the share of the new one.
+        shrink_absent: let a class that a batch does not show shrink by ``momentum``, as the published code of SPCL
+            does.
+
+    Raises:
+        SeglabError: ``momentum`` is outside [0, 1].
+    """
+
+    mean: Tensor  # K D, zero for a class not seen yet
+    seen: Tensor  # K bool
+
+    def __init__(self, num_classes: int, dim: int, momentum: float, shrink_absent: bool = False) -> None:
+        super().__init__()
+        require(0.0 <= momentum <= 1.0, "the prototypes' momentum", momentum, "give the share kept, in [0, 1]")
+        self.momentum, self.shrink_absent = momentum, shrink_absent
+        self.register_buffer("mean", torch.zeros(num_classes, dim))
+        self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def update(self, features: Tensor, label: Tensor) -> None:
+        """Move towards the class means of embeddings N D with labels N, taken over all ranks."""
+        sums, number = class_sums(features, label, len(self.mean))
+        present = (number > 0).unsqueeze(1)
+        new = sums / number.clamp(min=1).unsqueeze(1)
+        moved = torch.where(self.seen.unsqueeze(1), self.momentum * self.mean + (1 - self.momentum) * new, new)
+        self.mean.copy_(moved if self.shrink_absent else torch.where(present, moved, self.mean))
+        self.seen |= number > 0
+
+
+class ClassQueue(nn.Module):
+    """The latest embeddings of each class, first in first out.
+
+    Args:
+        dim: D.
+        sizes: embeddings kept of each class.
+        dtype: in which they are kept; ``torch.float16`` halves the memory and the checkpoint.
+
+    Raises:
+        SeglabError: a size is below 1.
+    """
+
+    storage: Tensor  # rows D: the ring of class 0, that of class 1, ..., and a spare row that is always zero
+    size: Tensor  # K
+    first: Tensor  # K, the row at which the ring of a class begins
+    pointer: Tensor  # K, the next place of each ring to be written
+    filled: Tensor  # K, how many places hold an embedding
+
+    def __init__(self, dim: int, sizes: Sequence[int], dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        require(min(sizes) >= 1, "the queues' sizes", list(sizes), "give 1 or more for every class")
+        size = torch.tensor(sizes)
+        self.register_buffer("storage", torch.zeros(sum(sizes) + 1, dim, dtype=dtype))
+        self.register_buffer("size", size, persistent=False)
+        self.register_buffer("first", size.cumsum(0) - size, persistent=False)
+        self.register_buffer("pointer", torch.zeros_like(size))
+        self.register_buffer("filled", torch.zeros_like(size))
+
+    @torch.no_grad()
+    def enqueue(self, features: Tensor, valid: Tensor) -> None:
+        """Append the embeddings K n D where ``valid`` (K n bool) is True, those of all ranks in rank order."""
+        features = gather(features.to(self.storage.dtype).transpose(0, 1)).transpose(0, 1)  # K ranks*n D
+        valid = gather(valid.T).T
+        place, number = valid.cumsum(1) - 1, valid.sum(1)
+        kept = valid & (place >= (number - self.size).unsqueeze(1))  # the newest, if more come than fit
+        row = self.first.unsqueeze(1) + (self.pointer.unsqueeze(1) + place) % self.size.unsqueeze(1)
+        row = torch.where(kept, row, len(self.storage) - 1)
+        self.storage.index_copy_(0, row.flatten(), features.flatten(0, 1))
+        self.storage[-1] = 0
+        self.pointer.copy_((self.pointer + number) % self.size)
+        self.filled.copy_(torch.minimum(self.filled + number, self.size))
+
+    @torch.no_grad()
+    def sample(self, number: int) -> tuple[Tensor, Tensor]:
+        """``number`` embeddings of each class, with replacement: K n D float32; K bool, False if it has none."""
+        share = torch.rand(len(self.size), number, device=self.storage.device)
+        place = (share * self.filled.unsqueeze(1)).long().minimum((self.filled - 1).clamp(min=0).unsqueeze(1))
+        return self.storage[self.first.unsqueeze(1) + place].float(), self.filled > 0

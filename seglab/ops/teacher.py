@@ -1,0 +1,131 @@
+"""Networks that answer and do not learn: the mean teacher, and a frozen copy."""
+
+from collections import defaultdict
+from copy import deepcopy
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from seglab.ops.norm import batch_norms
+from seglab.types import Output, require
+
+
+class Teacher(nn.Module):
+    """Exponential moving average of a student (Tarvainen and Valpola, NeurIPS 2017).
+
+    It never learns and stays in evaluation mode while the module around it trains. Asked again about the same tensor
+    before its next update, it answers from memory, so that several losses may share its labels.
+
+    Args:
+        student: the network to copy and follow.
+        decay: share of the old teacher kept at each update, in [0, 1].
+        warmup: keep min(1 - 1 / (step + 1), decay) instead, so that step 0 copies the student.
+        average_buffers: average floating-point buffers (BatchNorm statistics) too. Otherwise they are copied from the
+            student. Integer buffers are always copied.
+        batch_statistics: while training, let the teacher's BatchNorm normalise with its own batch and keep running
+            statistics of the images it sees (DACS, DAFormer, U2PL); dropout and stochastic depth stay off.
+
+    Raises:
+        SeglabError: ``decay`` is outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        decay: float = 0.999,
+        warmup: bool = True,
+        average_buffers: bool = False,
+        batch_statistics: bool = False,
+    ) -> None:
+        super().__init__()
+        require(0.0 <= decay <= 1.0, "the teacher's decay", decay, "give a number in [0, 1], for example 0.999")
+        self.decay = decay
+        self.warmup = warmup
+        self.average_buffers = average_buffers
+        self.batch_statistics = batch_statistics
+        self.network = deepcopy(student).requires_grad_(False)
+        self._answer: tuple[Tensor, Output] | None = None
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.network.eval()
+        if mode and self.batch_statistics:
+            for norm in batch_norms(self.network):
+                norm.train()
+        return self
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Output:
+        if self._answer is None or self._answer[0] is not image:
+            self._answer = image, self.network(image)
+        return self._answer[1]
+
+    @torch.no_grad()
+    def split(self, *images: Tensor) -> tuple[Output, ...]:
+        """Several batches in one forward, as ``Network.split``."""
+        return self.network.split(*images)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, step: int) -> None:
+        """Move towards the student. Call it once per optimiser step; ``step`` counts those from 0."""
+        self._answer = None
+        decay = min(1.0 - 1.0 / (step + 1), self.decay) if self.warmup else self.decay
+        averaged: list[tuple[Tensor, Tensor]] = list(zip(self.network.parameters(), student.parameters(), strict=True))
+        copied: list[tuple[Tensor, Tensor]] = []
+        own = (
+            {id(buffer) for norm in batch_norms(self.network) for buffer in norm.buffers()}
+            if self.batch_statistics
+            else ()
+        )
+        for pair in zip(self.network.buffers(), student.buffers(), strict=True):
+            if id(pair[0]) in own:
+                continue
+            (averaged if self.average_buffers and pair[0].is_floating_point() else copied).append(pair)
+
+        for ours, theirs in _fused(averaged):
+            torch._foreach_lerp_(ours, theirs, 1.0 - decay)
+        for ours, theirs in _fused(copied):
+            torch._foreach_copy_(ours, theirs)
+
+
+def _fused(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """Pairs as two lists per dtype and device, for which a foreach operation is a handful of kernels."""
+    groups: dict[tuple[torch.dtype, torch.device], tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
+    for ours, theirs in pairs:
+        group = groups[ours.dtype, ours.device]
+        group[0].append(ours)
+        group[1].append(theirs)
+    return list(groups.values())
+
+
+class Frozen(nn.Module):
+    """A copy of a module as it is now, in evaluation mode for good, such as the ImageNet encoder of DAFormer.
+
+    Its state dict is empty and loading leaves it as it is: whoever builds it again brings its weights.
+
+    Args:
+        module: what to copy.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = deepcopy(module).requires_grad_(False)
+        self.register_load_state_dict_pre_hook(_bring_own)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
+        return {} if destination is None else destination
+
+
+def _bring_own(frozen: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Strict loading looks for every tensor below: it finds those that are there already."""
+    state.update({f"{prefix}module.{key}": value for key, value in frozen.module.state_dict().items()})  # type: ignore[union-attr]

@@ -1,0 +1,382 @@
+"""Run directories as records. A broken or half-written file makes a run with a reason, never an error."""
+
+import csv
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from seglab.files import read_json, read_yaml
+from seglab.runs.directory import CONFIG, CONFUSION, LOG, MANIFEST, METRICS, PANELS, SUMMARY
+from seglab.types import SeglabError
+
+Scores = dict[str, float]
+Curve = tuple[list[int], list[float]]  # steps, values
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took, over all its sessions; NaN where the summary does not say.
+
+    Attributes:
+        train_seconds, wall_seconds: in training steps; in all, with start and validation.
+        peak_memory_bytes: of one process: GPU memory allocated, or resident memory on a CPU.
+        images_per_second: labeled and unlabeled images, over training time and all processes.
+        device: name of the GPU, or ``cpu (<n> threads)``; empty when unknown.
+        world_size: processes.
+    """
+
+    train_seconds: float = math.nan
+    wall_seconds: float = math.nan
+    peak_memory_bytes: float = math.nan
+    images_per_second: float = math.nan
+    device: str = ""
+    world_size: int = 1
+
+    @property
+    def unit(self) -> str:
+        """``GPU`` or ``CPU``."""
+        return "CPU" if self.device.startswith("cpu") else "GPU"
+
+    @property
+    def device_hours(self) -> float:
+        """Hours of wall time, times GPUs, or times processes and their threads on a CPU."""
+        threads = re.search(r"\((\d+) threads\)", self.device)
+        return self.wall_seconds / 3600 * self.world_size * (int(threads[1]) if threads else 1)
+
+
+@dataclass
+class Run:
+    """One run directory, or a run of a sweep that has none yet.
+
+    Attributes:
+        folder: the run directory; it need not exist for a run that waits.
+        benchmark, method: of ``summary.json``; where it is missing, of ``config.yaml`` or the sweep's parameters.
+        seed: None where none is known.
+        status: ``finished``, ``running`` (or killed: the file cannot tell), ``interrupted``, ``stopped``, ``failed``,
+            ``waiting`` (in a sweep, not started) or ``broken`` (its files cannot be read).
+        reason: why it is not finished, in one line; empty for a finished run.
+        step, steps: how far it came, of how many optimiser steps; 0 where unknown.
+        last, best: scores of the last and the best validation: ``step``, ``val/mIoU``, ``val_teacher/mIoU``,
+            ``val/IoU/<class>``, ... in [0, 1]; ``test/...`` where ``seglab test`` scored that checkpoint. null is NaN.
+        cost: time, memory, throughput.
+        parameters: number of trainable parameters; 0 where unknown.
+        git_revision: commit of seglab, ``+`` with local changes; empty where unknown.
+        packages: package -> version.
+        changed: when ``summary.json`` was last written, in seconds since the epoch; 0 without one.
+    """
+
+    folder: Path
+    benchmark: str = ""
+    method: str = ""
+    seed: int | None = None
+    status: str = "broken"
+    reason: str = ""
+    step: int = 0
+    steps: int = 0
+    last: Scores = field(default_factory=dict)
+    best: Scores = field(default_factory=dict)
+    cost: Cost = field(default_factory=Cost)
+    parameters: int = 0
+    git_revision: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    changed: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """For messages: the last two parts of the folder."""
+        return "/".join(self.folder.parts[-2:])
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in index order, as the last validation scored them; none before the first."""
+        found = (key.removeprefix("val/IoU/") for key in {**self.last, **self.best} if key.startswith("val/IoU/"))
+        return list(dict.fromkeys(found))
+
+    @property
+    def networks(self) -> list[str]:
+        """``student`` and whatever else was scored: ``teacher``, or ``other`` for CPS's second network."""
+        stages = {key.partition("/")[0] for key in {**self.last, **self.best} if key.endswith("/mIoU")}
+        others = sorted({stage.partition("_")[2] for stage in stages if "_" in stage})
+        return [*(["student"] if stages - {f"{s}_{n}" for n in others for s in ("val", "test")} else []), *others]
+
+    def score(self, metric: str, checkpoint: str = "last", network: str = "student") -> float:
+        """``metric`` (as in ``val/mIoU``) of the ``last`` or ``best`` checkpoint; NaN where there is none."""
+        scores = self.best if checkpoint == "best" else self.last
+        return scores.get(of_network(metric, network), math.nan)
+
+    @cached_property
+    def _read_config(self) -> tuple[dict[str, Any], str]:
+        return _read_yaml(self.folder / CONFIG)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The complete config, nested as in ``config.yaml``; empty if that cannot be read. Read on first use."""
+        return self._read_config[0]
+
+    @property
+    def config_problem(self) -> str:
+        """Why ``config`` is empty; empty when it is not."""
+        return self._read_config[1]
+
+    @cached_property
+    def metrics(self) -> dict[str, Curve]:
+        """All columns of ``metrics.csv``: name -> (steps, values), NaN and empty cells left out. Read on first use."""
+        return _read_metrics(self.folder / METRICS)
+
+
+def find_runs(paths: Iterable[Path | str]) -> list[Run]:
+    """The runs at and below ``paths``: run directories, sweep folders, or anything above them.
+
+    A run directory has a ``config.yaml``; nothing below one is searched, and links to folders are not followed.
+    Runs that a ``sweep.json`` names and that never started are ``waiting``. Sorted by benchmark, method, seed, age.
+
+    Raises:
+        SeglabError: a path is no folder.
+    """
+    runs: dict[Path, Run] = {}
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise SeglabError(f"{path} is no folder: give run directories, sweeps, or folders of them")
+        for run in _walk(path):
+            runs.setdefault(run.folder.resolve(), run)
+    _settle_names(list(runs.values()))
+    return sorted(runs.values(), key=lambda r: (r.benchmark, r.method.lower(), _order(r.seed), r.changed, r.folder))
+
+
+def of_network(metric: str, network: str) -> str:
+    """``val/mIoU``, ``teacher`` -> ``val_teacher/mIoU``."""
+    stage, _, name = metric.partition("/")
+    return metric if network == "student" else f"{stage}_{network}/{name}"
+
+
+def curves(run: Run, prefix: str = "") -> dict[str, Curve]:
+    """Columns of ``metrics.csv`` whose name starts with ``prefix``: name -> (steps, values).
+
+    Empty and non-finite cells are left out, so the columns differ in length; nothing where the file is missing.
+    """
+    return {name: curve for name, curve in run.metrics.items() if name.startswith(prefix) and curve[0]}
+
+
+def confusion(run: Run) -> dict[str, Any] | None:
+    """``confusion.json``: ``step``, ``classes`` (K names), ``val`` and perhaps ``val_teacher`` (K x K pixel counts).
+
+    Rows are the truth, columns the prediction. None where the file is missing or cannot be read.
+    """
+    return _read_json(run.folder / CONFUSION)[0]
+
+
+def panels(run: Run) -> dict[str, Any] | None:
+    """``panels/panels.json``: ``classes``, ``palette`` and ``images``; file names in it are relative to ``panels/``.
+
+    None where the file is missing or cannot be read.
+    """
+    return _read_json(run.folder / PANELS)[0]
+
+
+def _walk(path: Path) -> Iterator[Run]:
+    unreadable: list[OSError] = []
+    for folder, names, files in os.walk(path, onerror=unreadable.append):
+        here = Path(folder)
+        if CONFIG in files:
+            names.clear()
+            yield _read_run(here)
+            continue
+        names[:] = sorted(name for name in names if not name.startswith(".") and name != "wandb")
+        if MANIFEST in files:
+            yield from _not_started(here)
+    for error in unreadable:
+        place = Path(error.filename)
+        yield Run(place, method=place.name, reason=f"folder cannot be read ({error.strerror})")
+
+
+def _read_run(folder: Path) -> Run:
+    run = Run(folder)
+    summary, problem = _read_json(folder / SUMMARY)
+    if summary is not None:
+        run.changed = (folder / SUMMARY).stat().st_mtime
+        try:
+            _fill(run, summary)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            problem = f"{SUMMARY} is not that of a run ({type(error).__name__}: {error})"
+    if problem:
+        run.status, run.reason = "broken", problem
+        if not (folder / SUMMARY).exists() and "model" in run.config:
+            run.status, run.reason = _ended_early(folder)
+        elif not (folder / SUMMARY).exists():
+            run.reason = run.config_problem or f"{CONFIG} is not that of a run: it has no model"
+    if not run.method or not run.benchmark:
+        _identify(run)
+    return run
+
+
+def _fill(run: Run, summary: dict[str, Any]) -> None:
+    run.benchmark, run.method = str(summary["benchmark"]), str(summary["method"])
+    run.seed = _seed(summary.get("seed"))
+    run.step, run.steps = int(summary.get("step") or 0), int(summary.get("steps") or 0)
+    run.last, run.best = _scores(summary.get("last")), _scores(summary.get("best"))
+    for scores, checkpoint in ((run.last, "last"), (run.best, "best")):
+        tested = _read_json(run.folder / f"test_{checkpoint}.json")[0] or {}
+        scores.update(_scores({key: value for key, value in tested.items() if key.startswith("test")}))
+    numbers = ("train_seconds", "wall_seconds", "peak_memory_bytes", "images_per_second")
+    run.cost = Cost(
+        **{name: _number(summary.get(name)) for name in numbers},
+        device=str(summary.get("device") or ""),
+        world_size=int(summary.get("world_size") or 1),
+    )
+    run.parameters = int(summary.get("parameters") or 0)
+    run.git_revision = str(summary.get("git_revision") or "")
+    run.packages = {str(name): str(version) for name, version in (summary.get("packages") or {}).items()}
+    run.status = str(summary["status"])
+    run.reason = "" if run.status == "finished" else _reason(run, summary)
+
+
+def _reason(run: Run, summary: dict[str, Any]) -> str:
+    reached = f"step {run.step} of {run.steps}"
+    if run.status == "running":
+        sign = max((file.stat().st_mtime for file in _signs_of_life(run.folder)), default=run.changed)
+        return f"killed or still running: last sign of life {datetime.fromtimestamp(sign):%Y-%m-%d %H:%M}, {reached}"
+    error = " ".join(str(summary.get("error") or "").split())
+    if run.status == "stopped":
+        return f"stopped at {reached}"
+    return f"{error or _last_word(run.folder)[1] or 'no reason given'} ({reached})"
+
+
+def _signs_of_life(folder: Path) -> list[Path]:
+    return [file for name in (SUMMARY, METRICS, LOG, "checkpoints/last.ckpt") if (file := folder / name).is_file()]
+
+
+def _ended_early(folder: Path) -> tuple[str, str]:
+    """Status and reason of a run that wrote a config and no summary: it starts, or died before the first step."""
+    failed, line = _last_word(folder)
+    status = "failed" if failed else "running"
+    return status, f"no {SUMMARY}: it starts, or died before its first step{f': {line}' if line else ''}"
+
+
+def _last_word(folder: Path) -> tuple[bool, str]:
+    """Whether the log ends with an error, and its last line."""
+    line = last_line(folder / LOG)
+    return "error" in line.lower(), line.removeprefix("seglab: error: ")
+
+
+def _identify(run: Run) -> None:
+    """Benchmark, method and seed by the config; by the folders' names if that does not say."""
+    config = run.config
+    parts = [config.get("model"), *(config.get("additions") or [])]
+    paths = [str(part.get("class_path") or "") for part in parts if isinstance(part, dict)]
+    classes = "+".join(path.rpartition(".")[2] for path in paths)
+    names = ("", "", *run.folder.resolve().parts)
+    run.benchmark = run.benchmark or str(config.get("benchmark") or names[-3])
+    run.method = run.method or str(config.get("method") or classes or names[-2])
+    run.seed = _seed(config.get("seed_everything")) if run.seed is None else run.seed
+
+
+def _not_started(sweep: Path) -> Iterator[Run]:
+    """Runs of a manifest that have no config: they wait, or died before they could write one."""
+    manifest, problem = _read_json(sweep / MANIFEST)
+    if manifest is None:
+        yield Run(sweep, "", sweep.name, None, "broken", problem)
+        return
+    for name, parameters in manifest.items():
+        folder = sweep / name
+        if (folder / CONFIG).is_file():
+            continue
+        values = parameters if isinstance(parameters, dict) else {}
+        failed, line = _last_word(folder)
+        run = Run(folder, status="failed" if failed else "waiting", reason=line if failed else "not started")
+        run.benchmark = str(values.get("benchmark") or Path(str(values.get("config.benchmark", ""))).stem)
+        run.method = str(values.get("method") or Path(str(values.get("config.method", ""))).stem)
+        run.seed = _seed(values.get("seed_everything"))
+        yield run
+
+
+def _settle_names(runs: list[Run]) -> None:
+    """A waiting run is known by its method file, ``mean_teacher``: give it the name that the started ones have."""
+    known = {_bare(run.method): run.method for run in runs if run.changed}
+    for run in runs:
+        if run.status in ("waiting", "failed") and not run.changed:
+            run.method = known.get(_bare(run.method), run.method)
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _order(seed: int | None) -> float:
+    return math.inf if seed is None else seed
+
+
+def _seed(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _scores(part: Any) -> Scores:
+    return {str(key): _number(value) for key, value in (part or {}).items()}
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _read_json(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """Content, or None and the reason."""
+    try:
+        return read_json(path), ""
+    except SeglabError as error:
+        return None, str(error).replace(str(path), path.name)
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], str]:
+    """Content, or nothing and the reason."""
+    try:
+        content = read_yaml(path)
+    except SeglabError as error:
+        return {}, str(error).replace(str(path), path.name)
+    return (content, "") if isinstance(content, dict) else ({}, f"{path.name} holds no keys")
+
+
+def _read_metrics(path: Path) -> dict[str, Curve]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    whole = text[: text.rfind("\n") + 1]  # a line without its end is being written, its last number may be cut
+    rows = csv.reader(whole.replace("\0", "").splitlines())
+    names = next(rows, [])
+    if "step" not in names:
+        return {}
+    at = names.index("step")
+    found: dict[str, Curve] = {name: ([], []) for name in names if name not in ("step", "epoch")}
+    for row in rows:
+        step = _parsed(row[at]) if len(row) == len(names) else math.nan
+        if not math.isfinite(step):
+            continue
+        for name, cell in zip(names, row, strict=True):
+            if name in found and cell and math.isfinite(value := _parsed(cell)):
+                found[name][0].append(int(step))
+                found[name][1].append(value)
+    return found
+
+
+def _parsed(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def last_line(path: Path, tail: int = 8192) -> str:
+    """The last line of a log that is not empty, from its last ``tail`` bytes; empty where there is no log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - tail))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    written = [line.rpartition("\r")[2].strip() for line in lines if line.strip()]
+    return written[-1] if written else ""

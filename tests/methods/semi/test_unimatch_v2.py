@@ -1,0 +1,23 @@
+"""UniMatch V2 on the network it is made for: a vision transformer with fixed patches."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from probes import column, fit_command, only_run, weights
+
+from seglab.cli import main
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_it_trains_and_evaluates_a_transformer_with_a_dense_head(precision: str, camvid: Path, tmp_path: Path) -> None:
+    network = ["--network", "DPT", "--network.encoder", "test_vit", "--network.weights", "none"]
+    evaluation = ["--evaluation", "Whole", "--evaluation.multiple", "16"]
+    optimizer = ["--optimizer.lr", "0.001", "--schedule.head_lr_mult", "40"]
+    flags = [*network, *evaluation, *optimizer, "--data.crop", "[30,47]", "--trainer.precision", precision]
+    assert main(fit_command("unimatch_v2", camvid, tmp_path, 4, *flags)) == 0
+    run = only_run(tmp_path)
+    assert all(torch.isfinite(torch.tensor(column(run, "train/loss"))))
+    assert len(column(run, "val_teacher/mIoU")) == 2
+    state = weights(run)
+    assert not torch.equal(state["student.encoder.cls_token"], state["teacher.network.encoder.cls_token"])
