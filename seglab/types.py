@@ -9,20 +9,32 @@ if TYPE_CHECKING:
 
 
 class Sample(TypedDict):
-    """One batch of one stream. The unlabeled stream has no ``mask``: a training label cannot leak."""
+    """One batch of one stream. A stream has only what its data gives: an unlabeled one has no ``mask``."""
 
     image: Tensor  # B 3 H W; uint8 from the loader, float32 in [0, 1] inside a method
     valid: Tensor  # B H W bool; False on padding
     key: list[str]  # B file ids, for messages
-    mask: NotRequired[Tensor]  # B H W int64 class index or 255 (ignore); labeled stream only
-    pseudo: NotRequired[Tensor]  # B H W int64 class index or 255 (none): an earlier run's labels; unlabeled only
+    mask: NotRequired[Tensor]  # B H W int64 class index or 255 (ignored)
+    pseudo: NotRequired[Tensor]  # B H W int64 class index or 255 (none): an earlier run's labels
+    tags: NotRequired[Tensor]  # B K bool, classes that the image shows
+    text: NotRequired[list[str]]  # B captions
+    box: NotRequired[Tensor]  # B 4 int64, the crop in the image: top, left, height, width, pixels
+    flip: NotRequired[Tensor]  # B bool, whether the crop is mirrored
+    domain: NotRequired[Tensor]  # B int64, which of several domains
+    answer: NotRequired[Output]  # the teacher's for these images: a method puts it here for additions to read
 
 
-class Batch(TypedDict):
-    """What ``Method.losses`` receives. Source domain = labeled, target domain = unlabeled."""
+Batch = dict[str, Sample]
+"""What ``Method.losses`` receives: samples by stream. In an adaptation, labeled is the source, unlabeled the target."""
 
-    labeled: Sample
-    unlabeled: Sample
+
+class SideOutput(NamedTuple):
+    """A further map that labels supervise: an auxiliary head, or a part of the image seen in more detail."""
+
+    logits: Tensor  # B K h w, at the resolution of the image or of the window
+    weight: float  # of its loss, beside that of the main logits
+    window: tuple[int, int, int, int] | None = None  # top, left, height, width in the image; None: all of it
+    on_pseudo: bool = False  # pseudo-labels supervise it too
 
 
 class Output(NamedTuple):
@@ -30,7 +42,9 @@ class Output(NamedTuple):
 
     logits: Tensor  # B K H W, at the resolution of the image
     features: Tensor  # B D h w, what contrastive heads and prototypes are built on
-    aux: dict[str, Tensor] = {}  # further outputs by name (projection, auxiliary logits)
+    aux: dict[str, Tensor] = {}  # further maps by name (projection)
+    side: dict[str, SideOutput] = {}  # further maps that labels supervise, by name (aux: the auxiliary head)
+    share: float = 1.0  # weight of the main logits' loss beside those of ``side``
 
 
 class SeglabError(Exception):
