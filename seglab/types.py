@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor  # the command line and the launchers do without torch
 
 
@@ -45,6 +47,22 @@ class Output(NamedTuple):
     aux: dict[str, Tensor] = {}  # further maps by name (projection)
     side: dict[str, SideOutput] = {}  # further maps that labels supervise, by name (aux: the auxiliary head)
     share: float = 1.0  # weight of the main logits' loss beside those of ``side``
+
+    def split(self, sizes: Sequence[int]) -> tuple[Output, ...]:
+        """The outputs of so many images each, of a batch that was joined."""
+        logits, features = self.logits.split(sizes), self.features.split(sizes)
+        aux = {name: x.split(sizes) for name, x in self.aux.items()}
+        side = {name: part.logits.split(sizes) for name, part in self.side.items()}
+        return tuple(
+            Output(
+                logits[i],
+                features[i],
+                {name: parts[i] for name, parts in aux.items()},
+                {name: self.side[name]._replace(logits=parts[i]) for name, parts in side.items()},
+                self.share,
+            )
+            for i in range(len(sizes))
+        )
 
 
 class SeglabError(Exception):

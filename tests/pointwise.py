@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from seglab.evaluation import Whole
+from seglab.labels import label_space
 from seglab.methods import Method, Schedule
 from seglab.networks import Network
 from seglab.ops.losses import CrossEntropy
 from seglab.ops.mixing import BoxSampler
 from seglab.ops.views import StrongView
-from seglab.types import Batch, Output
+from seglab.types import Batch, Output, SideOutput
 
 OFF = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
 
@@ -35,14 +36,18 @@ class Pointwise(Network):
 class TwoHeads(Pointwise):
     """A second linear function of the colour, as an auxiliary head."""
 
-    aux_heads = ("layer3",)
+    aux_weight = 0.1
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes)
         self.second = nn.Conv2d(num_classes, num_classes, 1)
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
-        return super().decode(stages, size)._replace(aux={"layer3": self.restore(self.second(stages[-1]), size)})
+        return (
+            super()
+            .decode(stages, size)
+            ._replace(side={"aux": SideOutput(self.restore(self.second(stages[-1]), size), self.aux_weight)})
+        )
 
 
 class Everywhere(BoxSampler):
@@ -52,7 +57,7 @@ class Everywhere(BoxSampler):
         return torch.ones(batch, height, width, dtype=torch.bool, device=device)
 
 
-def method(kind: type[Method], **arguments: Any) -> Any:
+def method(kind: type[Method], classes: Sequence[str] = ("a", "b"), **arguments: Any) -> Any:
     """A method of two classes, built; ``arguments`` are its own or override the common ones."""
     common: dict[str, Any] = {
         "network": Pointwise,
@@ -60,9 +65,7 @@ def method(kind: type[Method], **arguments: Any) -> Any:
         "optimizer": lambda groups: torch.optim.SGD(groups, lr=0.1),
         "schedule": Schedule(),
         "evaluation": Whole(),
-        "num_classes": 2,
-        "class_names": ["a", "b"],
-        "subsets": {},
+        "space": label_space(classes),
     }
     built = kind(**common | arguments)
     built.configure_model()

@@ -7,10 +7,11 @@ from pkgutil import resolve_name
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import Namespace, get_loader, set_loader
+from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from seglab.files import check_yaml, read_yaml
+from seglab.labels import LabelSpace
 from seglab.runs.arguments import files_first
 from seglab.types import SeglabError
 
@@ -30,6 +31,7 @@ def _load_checked(text: str) -> Any:
 
 
 set_loader("yaml", _load_checked, (yaml.YAMLError,))
+set_parsing_settings(subclasses_enabled=[LabelSpace])  # given by the data as an object, not as keys
 
 
 class Parser(LightningArgumentParser):

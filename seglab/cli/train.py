@@ -142,8 +142,7 @@ class SeglabCLI(LightningCLI):
         )
         for section in SHARED:
             parser.link_arguments(section, f"model.init_args.{section}")
-        for name in ("num_classes", "class_names", "subsets"):
-            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        parser.link_arguments("data.space", "model.init_args.space", apply_on="instantiate")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
 
@@ -285,7 +284,7 @@ class SeglabCLI(LightningCLI):
         ]
         kwargs["logger"] = [MetricsLogger(folder), *_with_sweep(_as_list(trainer.logger))]
         built = super().instantiate_trainer(**kwargs)
-        batches = {f"data.{key}": batch for key, batch in self.datamodule.batches(self.model.streams).items()}
+        batches = {f"data.{key}": batch for key, batch in self.datamodule.batches(self.model.reads).items()}
         check_division(batches, built.num_devices * built.num_nodes)
         self._open_run(folder)
         return built

@@ -297,7 +297,7 @@ class SegmentationData(LightningDataModule, ABC):
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
         start = self.trainer.global_step * self.trainer.accumulate_grad_batches
         share = {"start": start, "rank": self.trainer.global_rank, "world": self.trainer.world_size}
-        wanted: Sequence[str] = getattr(self.trainer.lightning_module, "streams", ("labeled", "unlabeled"))
+        wanted: Sequence[str] = list(getattr(self.trainer.lightning_module, "reads", ("labeled", "unlabeled")))
         loaders: dict[str, DataLoader] = {}
         if "labeled" in wanted:
             stream = self.labeled_stream(self.seed)

@@ -3,7 +3,7 @@
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -16,15 +16,18 @@ from torch.optim.lr_scheduler import LambdaLR
 from seglab.data import SegmentationData
 from seglab.data.class_counts import ClassCounts
 from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
+from seglab.labels import LabelSpace
 from seglab.methods.optim import OptimizerFactory, OwnOptimizers, Schedule, build_optimizer, follow_config
 from seglab.networks import Network, NetworkFactory
 from seglab.networks.weights import load_student
-from seglab.ops.losses import Criterion
+from seglab.ops.losses import Criterion, pixel_loss, supervised_loss
 from seglab.ops.norm import local_statistics
 from seglab.ops.pseudo import hard_label
 from seglab.ops.ranks import average_, each_rank, fill_, mean, total, world_size
 from seglab.ops.teacher import Teacher
 from seglab.types import Batch, Output, Sample, SeglabError
+
+Reads = Mapping[str, tuple[str, ...]]
 
 LOCAL = "local_statistics"  # in a checkpoint of several ranks: running statistics of each, ranks N
 
@@ -35,14 +38,17 @@ class Addition(nn.Module, ABC):
     Its trainable parameters, if it has any, join the method's.
     """
 
-    streams: tuple[str, ...] = ()  # what it reads
+    reads: ClassVar[Reads] = {}  # streams, and what it needs of their samples beside image, valid and key
 
     def build(self, method: "Method") -> None:
         """Create what the terms need. Called once, after the method's own ``build``."""
 
     @abstractmethod
     def losses(self, method: "Method", batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of one step, computed after the method's own from the same batch."""
+        """The weighted terms of one step, computed after the method's own from the same batch.
+
+        A sample has ``answer`` where the method's teacher has seen it in this step.
+        """
 
 
 class Method(LightningModule, ABC):
@@ -57,17 +63,14 @@ class Method(LightningModule, ABC):
         optimizer: builds the optimiser from parameter groups.
         schedule: learning rate over steps and parts.
         evaluation: how a whole image is predicted.
-        num_classes: from the data.
-        class_names: from the data.
-        subsets: from the data: name of a reported mean -> class indices.
+        space: label space, from the data.
         additions: further loss terms, such as masked image consistency.
-        init_from: checkpoint whose student's weights this student begins with, for methods of several stages.
+        init_from: checkpoint whose student gives this student its initial weights, for methods of several stages.
         seed: of the run; with it, network initialisation and every random draw of a step are reproducible.
     """
 
-    streams: tuple[str, ...] = ("labeled", "unlabeled")  # what the method reads
+    reads: Reads = {"labeled": ("mask",), "unlabeled": ()}  # streams -> what it needs beside image, valid and key
     needs_pretrained: ClassVar[bool] = False  # a resumed run too needs the published weights: a frozen copy has them
-    aux_supervised_weight: float | None = None  # of auxiliary heads; None: a network that has some is refused
     needs_class_counts: ClassVar[bool] = False  # the data module counts the labeled classes before training starts
 
     student: Network
@@ -80,9 +83,7 @@ class Method(LightningModule, ABC):
         optimizer: OptimizerFactory,
         schedule: Schedule,
         evaluation: Inference,
-        num_classes: int,
-        class_names: list[str],
-        subsets: dict[str, list[int]],
+        space: LabelSpace,
         additions: Sequence[Addition] = (),
         init_from: str = "",
         seed: int = 0,
@@ -91,9 +92,9 @@ class Method(LightningModule, ABC):
         self.network, self.criterion = network, criterion
         self.optimizer, self.schedule = optimizer, schedule
         self.evaluation = evaluation
-        self.num_classes, self.class_names, self.subsets = num_classes, class_names, subsets
+        self.space, self.num_classes, self.class_names = space, space.num_classes, list(space.names)
         self.additions = nn.ModuleList(additions)
-        self.streams = tuple(dict.fromkeys([*self.streams, *(name for part in additions for name in part.streams)]))
+        self.reads = joined(self.reads, *(part.reads for part in additions))
         self.init_from = init_from
         self.seed = seed
         self.latest: dict[str, Tensor] = {}  # of the latest batch, weighted and without gradient
@@ -112,12 +113,25 @@ class Method(LightningModule, ABC):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted loss terms of one step; images are float in [0, 1]. Their sum is minimised."""
 
-    def supervised(self, output: Output, mask: Tensor) -> dict[str, Tensor]:
-        """The criterion on labeled images, with a term of ``aux_supervised_weight`` for each auxiliary head."""
-        terms = {"supervised": self.criterion(output.logits, mask)}
-        for head in self.student.aux_heads:
-            terms[f"supervised_{head}"] = self.aux_supervised_weight * self.criterion(output.aux[head], mask)
-        return terms
+    def supervised(self, output: Output, mask: Tensor) -> Tensor:
+        """The criterion on labeled images with labels B H W, over all maps of the output that labels supervise."""
+        return supervised_loss(self.criterion, output, mask)
+
+    def pixel_loss(self, output: Output, label: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
+        """Mean of weight x cross-entropy with pseudo-labels over ``valid`` pixels, all B H W; 255 adds nothing."""
+        return pixel_loss(output, label, weight, valid)
+
+    def before_first_step(self) -> None:
+        """Called once, on every rank, before step 0 of a run that is not resumed.
+
+        For what a method learns in one pass over a stream (``one_pass``), such as initial prototypes. Keep it in
+        buffers: checkpoints then have it. Ranks see images of their own: sum over them with ``ops.ranks.total``.
+        """
+
+    def one_pass(self, stream: str) -> Iterator[Sample]:
+        """Each image of a stream once, whole and on this device, B of 1; this rank's share of them."""
+        for sample in cast(Any, self.trainer).datamodule.one_pass(stream):
+            yield self._floats({name: x.to(self.device) if isinstance(x, Tensor) else x for name, x in sample.items()})
 
     def own_optimizers(self) -> OwnOptimizers:
         """Modules (discriminators) that an optimiser of their own trains, with what builds it."""
@@ -155,14 +169,10 @@ class Method(LightningModule, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.build()
-            if self.student.aux_heads and self.aux_supervised_weight is None:
-                raise SeglabError(
-                    f"{type(self).__name__} would leave the network's auxiliary head untrained: set --network.aux false"
-                )
             for part in self.additions:
                 cast(Addition, part).build(self)
         self.metrics = nn.ModuleDict(
-            {name: SegmentationMetric(self.class_names, self.subsets) for name in self.evaluated()}
+            {name: SegmentationMetric(self.class_names, self.space.subsets) for name in self.evaluated()}
         )
         self.pseudo_quality = PseudoLabelQuality(self.class_names)
         self.pseudo_quality.persistent(True)  # so that the curves of a resumed run have no dent
@@ -221,9 +231,14 @@ class Method(LightningModule, ABC):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         for sample in batch.values() if self.trainer.training else [batch]:
-            sample["image"] = sample["image"].float().div_(255)
-            sample.update({name: sample[name].long() for name in ("mask", "pseudo") if name in sample})
+            self._floats(sample)
         return batch
+
+    def _floats(self, sample: Any) -> Any:
+        """A sample as methods see it: images in [0, 1], labels int64."""
+        sample["image"] = sample["image"].float().div_(255)
+        sample.update({name: sample[name].long() for name in ("mask", "pseudo") if name in sample})
+        return sample
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout and augmentation repeat after a resume without any stored generator state.
@@ -236,8 +251,7 @@ class Method(LightningModule, ABC):
             torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        if "unlabeled" in batch:
-            self._hidden = batch["unlabeled"].pop("hidden", None)  # type: ignore[typeddict-item]
+        self._hidden = batch["unlabeled"].pop("hidden", None) if "unlabeled" in batch else None  # type: ignore
         terms = self.losses(batch)
         for part in self.additions:
             terms |= cast(Addition, part).losses(self, batch)
@@ -269,6 +283,11 @@ class Method(LightningModule, ABC):
         if self._own_statistics is not None:  # not earlier: DDP begins by giving all ranks those of rank 0
             fill_(list(self._local_statistics(self.state_dict()).values()), self._own_statistics)
             self._own_statistics = None
+        if not self.global_step:
+            self.eval()
+            with torch.no_grad():
+                self.before_first_step()
+            self.train()
         if self.global_step:  # resumed
             scheduler = cast(LambdaLR, self.lr_schedulers())
             follow_config(
@@ -341,3 +360,9 @@ class Method(LightningModule, ABC):
             for key, value in scores.items():
                 self.log(f"{prefix}/{key}", value, prog_bar=key == "mIoU")
             metric.reset()
+
+
+def joined(*reads: Reads) -> Reads:
+    """What several read together."""
+    streams = dict.fromkeys(stream for part in reads for stream in part)
+    return {stream: tuple(dict.fromkeys(key for part in reads for key in part.get(stream, ()))) for stream in streams}

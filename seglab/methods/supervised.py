@@ -9,8 +9,8 @@ from seglab.types import Batch
 class Supervised(Method):
     """Training on the labeled images alone; on a source domain, the source-only baseline."""
 
-    streams = ("labeled",)
+    reads = {"labeled": ("mask",)}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled = batch["labeled"]
-        return {"supervised": self.criterion(self.student(labeled["image"]).logits, labeled["mask"])}
+        return {"supervised": self.supervised(self.student(labeled["image"]), labeled["mask"])}

@@ -19,7 +19,7 @@ class Network(nn.Module, ABC):
     Attributes:
         encoder: the pre-trained part; every parameter outside it gets the head's learning-rate multiplier.
         feature_channels: D of ``Output.features``.
-        aux_heads: the names in ``Output.aux`` that hold logits B K H W of auxiliary heads.
+        aux_weight: of the supervised loss of an auxiliary head, ``Output.side["aux"]``; 0: there is none.
 
     Args:
         mean: per-channel mean of the encoder's training images, in [0, 1].
@@ -30,12 +30,13 @@ class Network(nn.Module, ABC):
 
     encoder: nn.Module
     feature_channels: int
-    aux_heads: tuple[str, ...] = ()
+    aux_weight: float = 0.0
     mean: Tensor  # 1 3 1 1
     std: Tensor  # 1 3 1 1
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], multiple: int = 32, minimum: int = 32) -> None:
         super().__init__()
+        self.heads = nn.ModuleDict()  # beside the classifier, that methods add
         self.multiple = multiple
         self.minimum = minimum
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -103,13 +104,8 @@ class Network(nn.Module, ABC):
         """
         if len({image.shape[1:] for image in images}) > 1:
             return tuple(self(image) for image in images)
-        sizes = [image.shape[0] for image in images]
         output: Output = self(torch.cat(images))
-        logits, features = output.logits.split(sizes), output.features.split(sizes)
-        aux = {name: value.split(sizes) for name, value in output.aux.items()}
-        return tuple(
-            Output(logits[i], features[i], {name: parts[i] for name, parts in aux.items()}) for i in range(len(sizes))
-        )
+        return output.split([len(image) for image in images])
 
     def _padding(self, size: int) -> int:
         return max(self.minimum - size, -size % self.multiple)

@@ -8,7 +8,7 @@ from seglab.networks.base import Network
 from seglab.networks.encoders import dilated_encoder, find_encoder, mean_std, timm_name
 from seglab.networks.weights import load_encoder_weights
 from seglab.ops.norm import batch_norms
-from seglab.types import Output, SeglabError
+from seglab.types import Output, SeglabError, SideOutput
 
 
 class DeepLabV2(Network):
@@ -25,8 +25,8 @@ class DeepLabV2(Network):
             a state dict.
         rates: dilations of the parallel 3x3 convolutions that the head sums. (6, 12, 18, 24) as published; DACS and
             the methods that start from its code in effect use (6, 12).
-        aux: a second head on the last stage but one (layer 3 of a ResNet), its logits B K H W in ``aux["layer3"]``, as
-            AdvEnt trains it.
+        aux_weight: of the loss of a second head, on the last stage but one (layer 3 of a ResNet);
+            0: no such head. Its logits are ``side["aux"]``.
         train_norms: let the encoder's normalisation weights and biases learn. Most adaptation papers on this network
             keep them as pre-trained, and normalise with batch statistics all the same.
 
@@ -40,7 +40,7 @@ class DeepLabV2(Network):
         encoder: str = "resnet101.tv_in1k",
         weights: str = "imagenet",
         rates: tuple[int, ...] = (6, 12, 18, 24),
-        aux: bool = False,
+        aux_weight: float = 0.0,
         train_norms: bool = True,
     ) -> None:
         if not rates or min(rates) < 1:
@@ -51,8 +51,8 @@ class DeepLabV2(Network):
         self.encoder = backbone
         layer3, layer4 = backbone.feature_info.channels()
         self.head = ASPPL(layer4, num_classes, rates)
-        self.aux_head = ASPPL(layer3, num_classes, rates) if aux else None
-        self.aux_heads = ("layer3",) if aux else ()
+        self.aux_head = ASPPL(layer3, num_classes, rates) if aux_weight else None
+        self.aux_weight = aux_weight
         self.feature_channels = layer4
         load_encoder_weights(self.encoder, weights, name)
         for norm in batch_norms(self.encoder):
@@ -63,8 +63,8 @@ class DeepLabV2(Network):
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
         layer3, layer4 = stages  # B D h w
-        aux = {"layer3": self.restore(self.aux_head(layer3), size)} if self.aux_head else {}
-        return Output(self.restore(self.head(layer4), size), layer4, aux)
+        side = {"aux": SideOutput(self.restore(self.aux_head(layer3), size), self.aux_weight)} if self.aux_head else {}
+        return Output(self.restore(self.head(layer4), size), layer4, side=side)
 
 
 class ASPPL(nn.Module):

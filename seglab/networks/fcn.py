@@ -9,7 +9,7 @@ from seglab.networks.base import Network
 from seglab.networks.encoders import dilated_encoder, find_encoder, mean_std, timm_name
 from seglab.networks.heads import auxiliary_head, neck
 from seglab.networks.weights import load_encoder_weights
-from seglab.types import Output, require
+from seglab.types import Output, SideOutput, require
 
 
 class FCN(Network):
@@ -30,7 +30,8 @@ class FCN(Network):
         output_stride: pixels of the image per pixel of the last stage: 8, 16 or 32. Not every encoder can be dilated.
         skips: strides of the earlier stages whose scores are added, coarse to fine.
         dropout: before the last convolution.
-        aux: a second head on the last stage but one, its logits B K H W in ``aux["layer3"]``.
+        aux_weight: of the loss of a second head, on the last stage but one;
+            0: no such head. Its logits are ``side["aux"]``.
 
     Raises:
         SeglabError: an encoder that is unknown, cannot be dilated or has no stage of such a stride, or weights that do
@@ -45,7 +46,7 @@ class FCN(Network):
         output_stride: int = 8,
         skips: tuple[int, ...] = (),
         dropout: float = 0.1,
-        aux: bool = False,
+        aux_weight: float = 0.0,
     ) -> None:
         require(output_stride in (8, 16, 32), "FCN.output_stride", output_stride, "give 8, 16 or 32")
         name = find_encoder(f"tu-{encoder.removeprefix('tu-')}")
@@ -67,8 +68,8 @@ class FCN(Network):
         self.scores = nn.ModuleList(nn.Conv2d(channels[index], num_classes, 1) for index in self.skipped)
         for parameter in self.scores.parameters():
             nn.init.zeros_(parameter)  # section 4.2: a skip starts without a say
-        self.aux_head = auxiliary_head(channels[-2], num_classes, dropout) if aux else None
-        self.aux_heads = ("layer3",) if aux else ()
+        self.aux_head = auxiliary_head(channels[-2], num_classes, dropout) if aux_weight else None
+        self.aux_weight = aux_weight
         load_encoder_weights(self.encoder, weights, name)
 
     def encode(self, image: Tensor) -> list[Tensor]:
@@ -80,5 +81,7 @@ class FCN(Network):
         for score, index in zip(self.scores, self.skipped, strict=True):
             finer = score(stages[index])
             logits = finer + F.interpolate(logits, size=finer.shape[-2:], mode="bilinear", align_corners=False)
-        aux = {"layer3": self.restore(self.aux_head(stages[-2]), size)} if self.aux_head else {}
-        return Output(self.restore(logits, size), features, aux)
+        side = (
+            {"aux": SideOutput(self.restore(self.aux_head(stages[-2]), size), self.aux_weight)} if self.aux_head else {}
+        )
+        return Output(self.restore(logits, size), features, side=side)

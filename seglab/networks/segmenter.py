@@ -15,7 +15,7 @@ from seglab.networks.base import Network
 from seglab.networks.encoders import find_encoder, mean_std, near, set_multi_grid, timm_name
 from seglab.networks.heads import auxiliary_head, projection_head
 from seglab.networks.weights import load_encoder_weights
-from seglab.types import Output, SeglabError
+from seglab.types import Output, SeglabError, SideOutput
 
 DECODERS: dict[str, type[nn.Module]] = {
     decoder.__name__: decoder
@@ -57,8 +57,8 @@ class Segmenter(Network):
         projection: width of an embedding per pixel, L2-normalised, in ``aux["projection"]`` (B projection h w), for
             contrastive losses: convolution 1x1 - batch normalisation - ReLU - convolution 1x1 on the features.
             0 for none.
-        aux: a second head on the encoder's last stage but one (layer 3 of a ResNet), its logits B K H W in
-            ``aux["layer3"]``. Not for every method: those that do not train it refuse it.
+        aux_weight: of the loss of a second head, on the encoder's last stage but one (layer 3 of a ResNet);
+            0: no such head. Its logits are ``side["aux"]``.
         decoder_options: further arguments of the decoder as segmentation-models-pytorch names them
             (``decoder_channels``, ``decoder_atrous_rates``, ``encoder_depth``), or of a timm encoder
             (``drop_path_rate``).
@@ -76,7 +76,7 @@ class Segmenter(Network):
         output_stride: int = 0,
         projection: int = 0,
         multi_grid: tuple[int, ...] = (),
-        aux: bool = False,
+        aux_weight: float = 0.0,
         decoder_options: dict[str, Any] | None = None,
     ) -> None:
         encoder = find_encoder(encoder)
@@ -97,8 +97,8 @@ class Segmenter(Network):
             module.in_channels for module in self.head.modules() if isinstance(module, nn.Conv2d)
         )
         self.projection = projection_head(channels, projection) if projection else None
-        self.aux_head = auxiliary_head(model.encoder.out_channels[-2], num_classes, dropout=0.1) if aux else None
-        self.aux_heads = ("layer3",) if aux else ()
+        self.aux_head = auxiliary_head(model.encoder.out_channels[-2], num_classes, dropout=0.1) if aux_weight else None
+        self.aux_weight = aux_weight
         load_encoder_weights(self.encoder, weights, encoder)
 
     def encode(self, image: Tensor) -> list[Tensor]:
@@ -117,9 +117,10 @@ class Segmenter(Network):
             features = self.decoder(list(stages))
         logits = self.restore(self.head(features), size)  # B K H W
         aux = {"projection": F.normalize(self.projection(features), dim=1)} if self.projection else {}
-        if self.aux_head is not None:
-            aux["layer3"] = self.restore(self.aux_head(maps[-2]), size)
-        return Output(logits, features, aux)
+        side = (
+            {"aux": SideOutput(self.restore(self.aux_head(maps[-2]), size), self.aux_weight)} if self.aux_head else {}
+        )
+        return Output(logits, features, aux, side)
 
 
 def build(decoder: str, encoder: str, output_stride: int, num_classes: int, options: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ Embeddings are used as they are given: normalise them where a paper says cosine.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,8 +13,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seglab.labels import IGNORE
+from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_mean
 from seglab.ops.memory import ClassQueue, choose, class_sums
+from seglab.ops.pseudo import likely_negatives, unreliable_negatives
+from seglab.types import require
 
 PAIRS = 1 << 22  # similarities held at once: 16 MB a tensor
 
@@ -40,7 +44,7 @@ def info_nce(
         Loss N of each query, float32 (float64 if ``query`` is).
     """
 
-    def rows(query: Tensor, positive: Tensor, *own: Tensor) -> Tensor:
+    def chunk(query: Tensor, positive: Tensor, *own: Tensor) -> Tensor:
         others = own[0] if negatives.ndim == 3 else _wide(negatives)
         similar = (query * positive).sum(1) / temperature
         opposed = torch.einsum("nd,nmd->nm" if others.ndim == 3 else "nd,md->nm", query, others) / temperature
@@ -51,7 +55,7 @@ def info_nce(
     own = [_wide(negatives)] if negatives.ndim == 3 else []
     own += [] if counted is None else [counted]
     with torch.autocast(query.device.type, enabled=False):
-        return _by_rows(rows, [_wide(query), _wide(positive), *own], negatives.shape[-2], pairs)
+        return _by_rows(chunk, [_wide(query), _wide(positive), *own], negatives.shape[-2], pairs)
 
 
 def supervised_info_nce(
@@ -90,7 +94,7 @@ def supervised_info_nce(
         weight = torch.ones_like(keys[:, 0]) if key_weight is None else _wide(key_weight)
         key_row = torch.arange(len(keys), device=keys.device)
 
-        def rows(anchor: Tensor, label: Tensor, row: Tensor, keys: Tensor, weight: Tensor) -> Tensor:
+        def chunk(anchor: Tensor, label: Tensor, row: Tensor, keys: Tensor, weight: Tensor) -> Tensor:
             label, row = label.unsqueeze(1), row.unsqueeze(1)  # n 1
             usable = key_label != IGNORE if not same_rows else (key_label != IGNORE) & (key_row != row)
             positive = (label == key_label) & (label != IGNORE) & usable  # n M
@@ -102,7 +106,7 @@ def supervised_info_nce(
             return loss / (number if weight.ndim == 1 else number.unsqueeze(1))
 
         anchor_row = torch.arange(len(anchors), device=anchors.device)
-        return _by_rows(rows, [anchors, anchor_label, anchor_row], len(keys), pairs, [keys, weight])
+        return _by_rows(chunk, [anchors, anchor_label, anchor_row], len(keys), pairs, [keys, weight])
 
 
 def prototype_cross_entropy(features: Tensor, label: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
@@ -149,50 +153,107 @@ class Cells(NamedTuple):
     negative: Tensor  # N K bool: surely not of this class
 
 
+@dataclass(frozen=True)
+class QueueSettings:
+    """Which embeddings U2PL compares (Wang et al., CVPR 2022, section 3.3).
+
+    Attributes:
+        dim: D of the embeddings.
+        queue: embeddings kept of each class.
+        first_queue: of class 0, the background of Pascal VOC.
+        enqueued: embeddings that a class may add to its queue, per process in a step.
+        anchors: per class and process in a step, at most.
+        negatives: per anchor.
+        anchor_confidence: probability of its class from which a pixel may be an anchor, in [0, 1].
+        temperature: of the cosine similarities.
+        low_rank: classes that a pixel ranks before this place are likely, the first being 0.
+        high_rank: classes that a pixel ranks from this place on are hopeless.
+
+    Raises:
+        SeglabError: an attribute is outside its range.
+    """
+
+    dim: int = 256
+    queue: int = 30_000
+    first_queue: int = 50_000
+    enqueued: int = 4096
+    anchors: int = 256
+    negatives: int = 50
+    anchor_confidence: float = 0.3
+    temperature: float = 0.5
+    low_rank: int = 3
+    high_rank: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "queue", "first_queue", "enqueued", "anchors", "negatives"):
+            require(getattr(self, name) >= 1, f"contrast.{name}", getattr(self, name), "give 1 or more")
+        confidence, ranks = self.anchor_confidence, (self.low_rank, self.high_rank)
+        require(0 <= confidence <= 1, "contrast.anchor_confidence", confidence, "give a number in [0, 1]")
+        require(self.temperature > 0, "contrast.temperature", self.temperature, "give a positive number")
+        require(0 <= ranks[0] < ranks[1], "contrast.low_rank and high_rank", ranks, "give 0 <= low < high")
+
+
 class QueueContrast(nn.Module):
     """InfoNCE of sure cells against the centre of their class and its queue of negatives (Wang et al., CVPR 2022).
 
     Args:
-        dim: D of the embeddings.
-        sizes: embeddings that the queue of each class keeps.
-        anchors: per class and process in a step, at most.
-        negatives: per anchor.
-        enqueued: embeddings that a class may add to its queue, per process in a step.
-        confidence: probability of its class from which a cell may be an anchor, in [0, 1].
-        temperature: of the cosine similarities.
+        settings: which embeddings are compared.
+        num_classes: K.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        sizes: Sequence[int],
-        anchors: int,
-        negatives: int,
-        enqueued: int,
-        confidence: float,
-        temperature: float,
-    ) -> None:
+    def __init__(self, settings: QueueSettings, num_classes: int) -> None:
         super().__init__()
-        self.dim, self.anchors, self.negatives, self.enqueued = dim, anchors, negatives, enqueued
-        self.confidence, self.temperature = confidence, temperature
-        self.queue = ClassQueue(dim, sizes, torch.float16)
+        self.settings = settings
+        sizes = [settings.first_queue] + [settings.queue] * (num_classes - 1)
+        self.queue = ClassQueue(settings.dim, sizes, torch.float16)
+
+    def cells(
+        self,
+        embedding: Tensor,
+        key: Tensor,
+        logits: Tensor,
+        label: Tensor,
+        extent: Sequence[int],
+        unreliable: Tensor | None = None,
+    ) -> Cells:
+        """The cells of a batch.
+
+        Args:
+            embedding: B D h w, the student's.
+            key: B D h w, the teacher's.
+            logits: B K H W, the teacher's.
+            label: B H W, 255 on pixels that are not sure.
+            extent: height and width in pixels that the grid h w covers (``Network.extent``).
+            unreliable: B H W bool: pixels whose unlikely classes are negatives. None: labeled images, whose negatives
+                are the likely classes that they are not.
+        """
+        settings, grid = self.settings, embedding.shape[-2:]
+        probability = rows(at_cells(logits, grid, extent, 0.0)).float().softmax(1)
+        label = at_cells(label, grid, extent, IGNORE).flatten()
+        if unreliable is None:
+            negative = likely_negatives(probability, label, settings.low_rank)
+        else:
+            doubtful = at_cells(unreliable, grid, extent, False).flatten()
+            negative = unreliable_negatives(probability, doubtful, settings.low_rank, settings.high_rank)
+        return Cells(rows(embedding.float()), rows(key.float()), probability, label, negative)
 
     def forward(self, cells: Cells, active: bool) -> Tensor:
         """Mean over classes with anchors, a centre and negatives; only an ``active`` call adds to the queue."""
         num_classes = cells.probability.shape[1]
         classes = torch.arange(num_classes, device=cells.label.device)
         sums, number = class_sums(cells.key, cells.label, num_classes)
-        candidates = (cells.label.unsqueeze(1) == classes) & (cells.probability > self.confidence)  # N K
-        anchor, valid = choose(candidates.T, self.anchors)  # K n
-        negative, present = choose(cells.negative.T, self.enqueued)
+        confident = cells.probability > self.settings.anchor_confidence  # N K
+        candidates = (cells.label.unsqueeze(1) == classes) & confident
+        anchor, valid = choose(candidates.T, self.settings.anchors)  # K n
+        negative, present = choose(cells.negative.T, self.settings.enqueued)
         self.queue.enqueue(F.normalize(cells.key, dim=1).half()[negative], present & active)
-        negatives, filled = self.queue.sample(anchor.shape[1] * self.negatives)
+        negatives, filled = self.queue.sample(anchor.shape[1] * self.settings.negatives)
 
         loss = info_nce(
             F.normalize(cells.embedding[anchor.flatten()], dim=1),
             F.normalize(sums, dim=1).repeat_interleave(anchor.shape[1], 0),
-            negatives.view(anchor.numel(), self.negatives, self.dim),
-            self.temperature,
+            negatives.view(anchor.numel(), self.settings.negatives, self.settings.dim),
+            self.settings.temperature,
         ).view_as(anchor)
         valid = valid & (filled & (number > 0)).unsqueeze(1)
         by_class = torch.where(valid, loss, 0.0).sum(1) / valid.sum(1).clamp(min=1)

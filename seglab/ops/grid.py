@@ -40,6 +40,32 @@ def _centres(cells: int, pixels: int, limit: int, device: torch.device) -> tuple
     return centre.clamp(max=limit - 1), centre < limit
 
 
+def thing_distance(
+    stages: Sequence[Tensor],
+    reference: Sequence[Tensor],
+    mask: Tensor,
+    extent: Sequence[int],
+    things: Tensor,
+    share: float,
+) -> Tensor:
+    """The feature distance of DAFormer (Hoyer et al., CVPR 2022, section 3.3), not yet weighted.
+
+    Args:
+        stages: of an encoder, from fine to coarse; the coarsest is compared.
+        reference: of the frozen ImageNet encoder, for the same images.
+        mask: B H W int64 class indices or 255.
+        extent: height and width that the stages cover, padding included (``Network.extent``).
+        things: (256,) bool, the classes of countable things.
+        share: of a cell's pixels that one thing class must have, in [0, 1].
+
+    Returns:
+        scalar float32: mean Euclidean distance over the cells that show a thing; 0 where none does.
+    """
+    features, target = last_map(stages), last_map(reference)
+    shown = things[majority_class(pad_label(mask, extent), target.shape[2:], share)]
+    return feature_distance(features, target, shown)
+
+
 def feature_distance(features: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
     """Mean Euclidean distance of feature vectors over the cells where the mask is True.
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.labels import IGNORE
-from seglab.types import require
+from seglab.types import Output, require
 
 
 class Criterion(nn.Module, ABC):
@@ -80,6 +80,32 @@ def weighted_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, normal
     padding, so its unlabeled loss grows with confidence; DACS passes all pixels, PS-MT the confident ones.
     """
     return pixel_mean(weight * pixel_cross_entropy(logits, label), normaliser)
+
+
+def supervised_loss(criterion: Criterion, output: Output, mask: Tensor) -> Tensor:
+    """The criterion over every map of an output that labels B H W supervise, each with its weight."""
+    loss = output.share * criterion(output.logits, mask)
+    for side in output.side.values():
+        loss = loss + side.weight * criterion(side.logits, _seen(mask, side.window))
+    return loss
+
+
+def pixel_loss(output: Output, label: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
+    """``weighted_cross_entropy`` over every map of an output that pseudo-labels supervise, with its weight."""
+    loss = output.share * weighted_cross_entropy(output.logits, label, weight, valid)
+    for side in output.side.values():
+        if side.on_pseudo:
+            parts = (_seen(x, side.window) for x in (label, weight, valid))
+            loss = loss + side.weight * weighted_cross_entropy(side.logits, *parts)
+    return loss
+
+
+def _seen(x: Tensor, window: tuple[int, int, int, int] | None) -> Tensor:
+    """The part of B H W that a window (top, left, height, width) shows."""
+    if window is None:
+        return x
+    top, left, height, width = window
+    return x[:, top : top + height, left : left + width]
 
 
 def pixel_mean(value: Tensor, mask: Tensor) -> Tensor:

@@ -198,7 +198,7 @@ def _check(law: BoxSampler, area: str, probability: float) -> None:
     _check_probability(law, probability)
 
 
-def _check_probability(law: BoxSampler, probability: float) -> None:
+def _check_probability(law: object, probability: float) -> None:
     require(0.0 <= probability <= 1.0, f"{type(law).__name__}.probability", probability, "give a probability in [0, 1]")
 
 
@@ -267,3 +267,78 @@ def block_mask(shape: tuple[int, int, int], block: int, ratio: float, device: to
 def stretch(grid: Tensor, height: int, width: int) -> Tensor:
     """A grid B h w bool as B height width."""
     return F.interpolate(grid.unsqueeze(1).float(), (height, width), mode="nearest").squeeze(1) > 0
+
+
+class Mixing(ABC):
+    """What is pasted into a batch of images, with its labels."""
+
+    @abstractmethod
+    def __call__(self, own: Pixels, other: Pixels) -> Pixels:
+        """``own`` with parts of ``other``, image i of which goes into image i; B images each."""
+
+
+@dataclass(frozen=True)
+class CutMix(Mixing):
+    """Boxes of another image (French et al., BMVC 2020).
+
+    Attributes:
+        boxes: how they are drawn.
+        probability: that a batch is mixed at all: one draw for all its images.
+    """
+
+    boxes: BoxSampler = HalfBox()
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_probability(self, self.probability)
+
+    def __call__(self, own: Pixels, other: Pixels) -> Pixels:
+        batch, _, height, width = own.image.shape
+        mask = self.boxes(batch, height, width, own.image.device)
+        return mix(mask & _now(self.probability, mask.device), other, own)
+
+
+@dataclass(frozen=True)
+class ClassMix(Mixing):
+    """Half of the classes of another image (Olsson et al., WACV 2021).
+
+    Attributes:
+        probability: that a batch is mixed at all: one draw for all its images.
+    """
+
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_probability(self, self.probability)
+
+    def __call__(self, own: Pixels, other: Pixels) -> Pixels:
+        mask = class_mask(other.label)
+        return mix(mask & _now(self.probability, mask.device), other, own)
+
+
+@dataclass(frozen=True)
+class CutOut(Mixing):
+    """Boxes of one colour and without a label (DeVries and Taylor, 2017).
+
+    Attributes:
+        boxes: how they are drawn.
+        probability: that a batch is mixed at all: one draw for all its images.
+        colour: RGB in [0, 1]; by default the mean of ImageNet.
+    """
+
+    boxes: BoxSampler = HalfBox()
+    probability: float = 1.0
+    colour: tuple[float, float, float] = (0.485, 0.456, 0.406)
+
+    def __post_init__(self) -> None:
+        _check_probability(self, self.probability)
+
+    def __call__(self, own: Pixels, other: Pixels) -> Pixels:
+        image = torch.stack([torch.full_like(own.image[:, 0], value) for value in self.colour], 1)
+        blank = own._replace(image=image, label=torch.full_like(own.label, IGNORE))
+        return CutMix(self.boxes, self.probability)(own, blank)
+
+
+def _now(probability: float, device: torch.device) -> Tensor:
+    """Scalar bool, True with a probability."""
+    return torch.rand((), device=device) < probability

@@ -14,8 +14,7 @@ from seglab.types import Output, require
 class Teacher(nn.Module):
     """Exponential moving average of a student (Tarvainen and Valpola, NeurIPS 2017).
 
-    It never learns and stays in evaluation mode while the module around it trains. Asked again about the same tensor
-    before its next update, it answers from memory, so that several losses may share its labels.
+    It never learns and stays in evaluation mode while the module around it trains.
 
     Args:
         student: the network to copy and follow.
@@ -45,7 +44,6 @@ class Teacher(nn.Module):
         self.average_buffers = average_buffers
         self.batch_statistics = batch_statistics
         self.network = deepcopy(student).requires_grad_(False)
-        self._answer: tuple[Tensor, Output] | None = None
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
@@ -58,9 +56,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Output:
-        if self._answer is None or self._answer[0] is not image:
-            self._answer = image, self.network(image)
-        return self._answer[1]
+        return self.network(image)
 
     @torch.no_grad()
     def split(self, *images: Tensor) -> tuple[Output, ...]:
@@ -70,7 +66,6 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
         """Move towards the student. Call it once per optimiser step; ``step`` counts those from 0."""
-        self._answer = None
         decay = min(1.0 - 1.0 / (step + 1), self.decay) if self.warmup else self.decay
         averaged: list[tuple[Tensor, Tensor]] = list(zip(self.network.parameters(), student.parameters(), strict=True))
         copied: list[tuple[Tensor, Tensor]] = []
@@ -121,6 +116,11 @@ class Frozen(nn.Module):
     @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.module(*args, **kwargs)
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """The stages of the encoder, where the module is a network."""
+        return self.module.encode(image)  # type: ignore[operator]
 
     def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
         return {} if destination is None else destination

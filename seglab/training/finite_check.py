@@ -55,7 +55,7 @@ class FiniteCheck(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Batch, batch_idx: int) -> None:
         for name, sample in batch.items():
-            self._samples.setdefault(name, []).extend(sample["key"])  # type: ignore[index]
+            self._samples.setdefault(name, []).extend(sample["key"])
 
     def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
         for name, term in module.latest.items():  # type: ignore[union-attr, operator]

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pointwise import batch, method
 from probes import EXPERIMENTS, break_off, column, config, fit_command, only_run, rows, same, weights
 
 from seglab.cli import main
-from seglab.methods import MIC
+from seglab.methods import MIC, FixMatch
 from seglab.types import SeglabError
 
 ADDITIONS = sorted((EXPERIMENTS / "addition").glob("*.yaml"))
@@ -39,3 +40,16 @@ def test_mic_resumes_and_is_evaluated_with_its_teacher(camvid: Path, tmp_path: P
 def test_a_wrong_setting_is_named() -> None:
     with pytest.raises(SeglabError, match=r"MIC\.ratio"):
         MIC(ratio=1.5)
+
+
+def test_mic_reads_the_answer_that_the_method_shows_it() -> None:
+    module, data = method(FixMatch, additions=[MIC()]), batch()
+    asked = []
+    teach = module.teacher.network.forward
+    module.teacher.network.forward = lambda image: asked.append(image) or teach(image)
+    module.losses(data)
+    module.additions[0].losses(module, data)
+    assert len(asked) == 1
+    del data["unlabeled"]["answer"]
+    module.additions[0].losses(module, data)
+    assert len(asked) == 2

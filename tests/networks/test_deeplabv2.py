@@ -41,11 +41,11 @@ def test_head_starts_small_and_without_bias() -> None:
 @pytest.mark.parametrize("encoder", ["test_resnet", "resnet101.tv_in1k"])
 def test_stride_eight_and_logits_at_the_resolution_of_the_image(encoder: str) -> None:
     with torch.device("meta"):
-        network = tiny(encoder=encoder, aux=True)
+        network = tiny(encoder=encoder, aux_weight=0.4)
         output = network.eval()(torch.rand(1, 3, 513, 513))
     assert output.features.shape == (1, network.feature_channels, 65, 65)
     assert network.feature_channels == {"test_resnet": 96, "resnet101.tv_in1k": 2048}[encoder]
-    assert output.logits.shape == output.aux["layer3"].shape == (1, 5, 513, 513)
+    assert output.logits.shape == output.side["aux"].logits.shape == (1, 5, 513, 513)
 
 
 def test_odd_sizes_and_no_auxiliary_head_by_default() -> None:
@@ -55,10 +55,10 @@ def test_odd_sizes_and_no_auxiliary_head_by_default() -> None:
 
 
 def test_gradient_reaches_the_encoder_from_both_heads() -> None:
-    network = tiny(aux=True, rates=[1, 2])
+    network = tiny(aux_weight=0.4, rates=[1, 2])
     image = torch.rand(2, 3, 64, 64)
     output = network(image)
-    for logits, last_stage in ((output.aux["layer3"], False), (output.logits, True)):
+    for logits, last_stage in ((output.side["aux"].logits, False), (output.logits, True)):
         network.zero_grad()
         logits.square().sum().backward(retain_graph=True)
         assert network.encoder.conv1[0].weight.grad.abs().max() > 0
@@ -82,9 +82,9 @@ def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:
 
 @pytest.mark.parametrize("train_norms", [True, False])
 def test_normalisation_weights_learn_when_asked_to(train_norms: bool) -> None:
-    network = tiny(aux=True, train_norms=train_norms).train()
+    network = tiny(aux_weight=0.4, train_norms=train_norms).train()
     output = network(torch.rand(2, 3, 64, 64))
-    (output.logits.sum() + output.aux["layer3"].sum()).backward()
+    (output.logits.sum() + output.side["aux"].logits.sum()).backward()
     norms = {name for name, part in network.encoder.named_modules() if isinstance(part, torch.nn.BatchNorm2d)}
     assert norms
     for name, parameter in network.encoder.named_parameters():
@@ -92,6 +92,6 @@ def test_normalisation_weights_learn_when_asked_to(train_norms: bool) -> None:
 
 
 def test_auxiliary_heads_are_named() -> None:
-    assert tiny().aux_heads == ()
-    network = tiny(aux=True)
-    assert network.aux_heads == tuple(network(torch.rand(2, 3, 64, 64)).aux) == ("layer3",)
+    assert tiny().aux_weight == 0.0
+    network = tiny(aux_weight=0.4)
+    assert tuple(network(torch.rand(2, 3, 64, 64)).side) == ("aux",)

@@ -18,9 +18,9 @@ def tiny(**arguments: object) -> FCN:
 )
 @pytest.mark.parametrize("size", [(65, 97), (32, 32), (30, 7)])
 def test_logits_have_the_resolution_of_the_image(arguments: dict, size: tuple[int, int]) -> None:
-    network = tiny(aux=True, **arguments).eval()
+    network = tiny(aux_weight=0.4, **arguments).eval()
     output = network(torch.rand(2, 3, *size))
-    assert output.logits.shape == output.aux["layer3"].shape == (2, 5, *size)
+    assert output.logits.shape == output.side["aux"].logits.shape == (2, 5, *size)
     assert output.features.shape[:2] == (2, network.feature_channels)
 
 
@@ -66,9 +66,9 @@ def test_skips_start_without_a_say_and_add_the_scores_of_finer_stages() -> None:
 
 
 def test_every_parameter_learns() -> None:
-    network = tiny(aux=True, **FCN_8S)
+    network = tiny(aux_weight=0.4, **FCN_8S)
     output = network(torch.rand(2, 3, 64, 64))
-    (output.logits.square().mean() + output.aux["layer3"].square().mean()).backward()
+    (output.logits.square().mean() + output.side["aux"].logits.square().mean()).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 

@@ -84,7 +84,7 @@ def test_default_output_stride_is_the_decoders_own() -> None:
 def test_logits_are_the_head_on_the_features_resized_without_aligned_corners() -> None:
     network = tiny().eval()
     with torch.no_grad():
-        logits, features, _ = network(torch.rand(1, 3, 64, 64))
+        logits, features, *_ = network(torch.rand(1, 3, 64, 64))
         expected = nn.functional.interpolate(network.head(features), (64, 64), mode="bilinear", align_corners=False)
     assert features.shape == (1, 16, 16, 16)
     torch.testing.assert_close(logits, expected)
@@ -125,11 +125,11 @@ def test_projection_has_unit_norm_and_trains_the_encoder() -> None:
     ("decoder", "encoder"), [("DeepLabV3Plus", "resnet18"), ("Segformer", "mit_b0"), ("DPT", "test_vit")]
 )
 def test_auxiliary_head_on_the_stage_before_the_last(decoder: str, encoder: str) -> None:
-    network = Segmenter(5, decoder, encoder, "none", aux=True)
+    network = Segmenter(5, decoder, encoder, "none", aux_weight=0.4)
     output = network(torch.rand(2, 3, 65, 97))
-    assert network.aux_heads == tuple(output.aux) == ("layer3",)
-    assert output.aux["layer3"].shape == output.logits.shape == (2, 5, 65, 97)
-    output.aux["layer3"].square().mean().backward()
+    assert (network.aux_weight, tuple(output.side)) == (0.4, ("aux",))
+    assert output.side["aux"].logits.shape == output.logits.shape == (2, 5, 65, 97)
+    output.side["aux"].logits.square().mean().backward()
     assert all(p.grad is None for p in [*network.decoder.parameters(), *network.head.parameters()])
     assert any(p.grad is not None and p.grad.any() for p in network.encoder.parameters())
 

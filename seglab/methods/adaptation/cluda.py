@@ -7,12 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seglab.labels import IGNORE
-from seglab.methods.adaptation.dacs import Step
 from seglab.methods.adaptation.daformer import DAFormer
 from seglab.ops.contrast import supervised_info_nce
-from seglab.ops.grid import at_cells, rows
+from seglab.ops.grid import at_cells, rows, thing_distance
 from seglab.ops.losses import pixel_mean
-from seglab.types import require
+from seglab.ops.mixing import Pixels, classmix, ground_truth
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
+from seglab.types import Batch, require
 
 
 class CLUDA(DAFormer):
@@ -41,12 +43,35 @@ class CLUDA(DAFormer):
         require(side >= 1, "CLUDA.side", side, "give 1 cell or more")
         self.contrast_weight, self.temperature, self.side = contrast_weight, temperature, side
 
-    def terms(self, step: Step) -> dict[str, Tensor]:
-        truth, mixed = step.labeled["mask"], step.mixed
-        label = torch.where(mixed.valid, mixed.label, IGNORE)
-        source = self.contrast(step.out_l.features, truth, torch.ones_like(truth, dtype=torch.float32))
-        across = self.contrast(step.out_m.features, label, mixed.weight)
-        return super().terms(step) | {"contrast": self.contrast_weight * (source + across)}
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        source, target = batch["labeled"], batch["unlabeled"]
+        mask, size = source["mask"], source["image"].shape[-2:]
+
+        answer = target["answer"] = self.teacher(target["image"])
+        label, confidence = pseudo_label(answer.logits)
+        trust = batch_ratio(confidence, self.threshold, target["valid"])
+        trust = without_borders(trust, self.ignore_top, self.ignore_bottom)
+        self.log_pseudo_quality(label, target["valid"] & (confidence >= self.threshold))
+
+        truth = ground_truth(source["image"], mask, source["valid"])
+        mixed = classmix(truth, Pixels(target["image"], label, trust, target["valid"]))
+
+        strong = self.strong(mixed.image)
+        stages = self.student.encode(source["image"])
+        out_s = self.student.decode(stages, size)
+        with frozen_statistics(self.student, not self.update_bn_on_strong):
+            out_m = self.student(strong)
+
+        reference = self.imagenet.encode(source["image"])
+        distance = thing_distance(stages, reference, mask, self.student.extent(size), self.held, self.distance_share)
+        within = self.contrast(out_s.features, mask, torch.ones_like(mask, dtype=torch.float32))
+        across = self.contrast(out_m.features, torch.where(mixed.valid, mixed.label, IGNORE), mixed.weight)
+        return {
+            "supervised": self.supervised(out_s, mask),
+            "mixed": self.weight * self.pixel_loss(out_m, mixed.label, mixed.weight, mixed.valid),
+            "feature_distance": self.distance_weight * distance,
+            "contrast": self.contrast_weight * (within + across),
+        }
 
     def contrast(self, features: Tensor, label: Tensor, weight: Tensor) -> Tensor:
         """Mean over labelled cells of the contrast of features B D h w with pixels' labels and weights B H W."""

@@ -1,27 +1,16 @@
 """DACS: regions of labeled source images are pasted into target images that the teacher has labeled."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from seglab.methods.base import Method
-from seglab.ops.losses import weighted_cross_entropy
 from seglab.ops.mixing import Pixels, classmix, ground_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import StrongView
-from seglab.types import Batch, Output, Sample, require
-
-
-class Step(NamedTuple):
-    """What the student has seen and said in one step."""
-
-    labeled: Sample
-    stages: list[Tensor]  # its encoder's, of the labeled images
-    out_l: Output  # of the labeled images
-    mixed: Pixels
-    out_m: Output  # of the mixed images
+from seglab.types import Batch, require
 
 
 class DACS(Method):
@@ -74,33 +63,21 @@ class DACS(Method):
         self.teacher = Teacher(self.student, self.decay, batch_statistics=self.batch_statistics)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        labeled = batch["labeled"]
-        mixed = self.mix(labeled, batch["unlabeled"])
+        source, target = batch["labeled"], batch["unlabeled"]
 
-        stages = self.student.encode(labeled["image"])
-        out_l = self.student.decode(stages, labeled["image"].shape[-2:])
+        answer = target["answer"] = self.teacher(target["image"])
+        label, confidence = pseudo_label(answer.logits)
+        trust = batch_ratio(confidence, self.threshold, target["valid"])
+        self.log_pseudo_quality(label, target["valid"] & (confidence >= self.threshold))
+
+        truth = ground_truth(source["image"], source["mask"], source["valid"])
+        mixed = classmix(truth, Pixels(target["image"], label, trust, target["valid"]))
+
+        strong = self.strong(mixed.image)
+        out_s = self.student(source["image"])
         with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_m = self.student(mixed.image)
-        return self.terms(Step(labeled, stages, out_l, mixed, out_m))
-
-    def mix(self, labeled: Sample, unlabeled: Sample) -> Pixels:
-        """The strong view of target images with classes of source images on them."""
-        label, confidence = pseudo_label(self.teacher(unlabeled["image"]).logits)
-        weight = self.trust(confidence, unlabeled["valid"])
-        self.log_pseudo_quality(label, unlabeled["valid"] & (confidence >= self.threshold))
-
-        source = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
-        mixed = classmix(source, Pixels(unlabeled["image"], label, weight, unlabeled["valid"]))
-        return mixed._replace(image=self.strong(mixed.image))
-
-    def trust(self, confidence: Tensor, valid: Tensor) -> Tensor:
-        """Weight of each target pixel, B H W."""
-        return batch_ratio(confidence, self.threshold, valid)
-
-    def terms(self, step: Step) -> dict[str, Tensor]:
-        """The weighted losses; a method that builds on this one adds its own."""
-        mixed = weighted_cross_entropy(step.out_m.logits, step.mixed.label, step.mixed.weight, step.mixed.valid)
+            out_m = self.student(strong)
         return {
-            "supervised": self.criterion(step.out_l.logits, step.labeled["mask"]),
-            "mixed": self.weight * mixed,
+            "supervised": self.supervised(out_s, source["mask"]),
+            "mixed": self.weight * self.pixel_loss(out_m, mixed.label, mixed.weight, mixed.valid),
         }

@@ -1,18 +1,19 @@
 """DAFormer: DACS with a slower teacher, whose source features of things stay close to those of ImageNet."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from seglab.labels import IGNORE
-from seglab.methods.adaptation.dacs import DACS, Step
-from seglab.networks import Network
-from seglab.ops.grid import feature_distance, last_map, majority_class, pad_label
-from seglab.ops.pseudo import without_borders
+from seglab.methods.adaptation.dacs import DACS
+from seglab.ops.grid import thing_distance
+from seglab.ops.mixing import Pixels, classmix, ground_truth
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
 from seglab.ops.teacher import Frozen
 from seglab.ops.views import StrongView
-from seglab.types import require
+from seglab.types import Batch, require
 
 THINGS = (
     *("traffic light", "traffic sign", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
@@ -82,13 +83,31 @@ class DAFormer(DACS):
         # Another network, because ``init_from`` may have given the student other weights than the published ones.
         self.imagenet = Frozen(self.network(self.num_classes))
 
-    def trust(self, confidence: Tensor, valid: Tensor) -> Tensor:
-        return without_borders(super().trust(confidence, valid), self.ignore_top, self.ignore_bottom)
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        source, target = batch["labeled"], batch["unlabeled"]
+        size = source["image"].shape[-2:]
 
-    def terms(self, step: Step) -> dict[str, Tensor]:
-        with torch.no_grad():
-            reference = last_map(cast(Network, self.imagenet.module).encode(step.labeled["image"]))
-        label = pad_label(step.labeled["mask"], self.student.extent(step.labeled["mask"].shape[1:]))
-        held = self.held[majority_class(label, reference.shape[2:], self.distance_share)]
-        distance = feature_distance(last_map(step.stages), reference, held)
-        return super().terms(step) | {"feature_distance": self.distance_weight * distance}
+        answer = target["answer"] = self.teacher(target["image"])
+        label, confidence = pseudo_label(answer.logits)
+        trust = batch_ratio(confidence, self.threshold, target["valid"])
+        trust = without_borders(trust, self.ignore_top, self.ignore_bottom)
+        self.log_pseudo_quality(label, target["valid"] & (confidence >= self.threshold))
+
+        truth = ground_truth(source["image"], source["mask"], source["valid"])
+        mixed = classmix(truth, Pixels(target["image"], label, trust, target["valid"]))
+
+        strong = self.strong(mixed.image)
+        stages = self.student.encode(source["image"])
+        out_s = self.student.decode(stages, size)
+        with frozen_statistics(self.student, not self.update_bn_on_strong):
+            out_m = self.student(strong)
+
+        reference = self.imagenet.encode(source["image"])
+        distance = thing_distance(
+            stages, reference, source["mask"], self.student.extent(size), self.held, self.distance_share
+        )
+        return {
+            "supervised": self.supervised(out_s, source["mask"]),
+            "mixed": self.weight * self.pixel_loss(out_m, mixed.label, mixed.weight, mixed.valid),
+            "feature_distance": self.distance_weight * distance,
+        }

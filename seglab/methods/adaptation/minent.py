@@ -13,8 +13,7 @@ from seglab.types import Batch, require
 class MinEnt(Method):
     """MinEnt (Vu et al., CVPR 2019): the entropy of unlabeled images is minimised beside the loss of labeled ones.
 
-    The auxiliary head of a network that has one (DeepLabV2 with ``aux``) is trained likewise, with weights of its own;
-    other networks have the main terms alone.
+    The auxiliary head of a network that has one (``network.aux_weight``, published: 0.1) is treated likewise.
 
     Deviations: the code freezes weights and biases of batch normalisation, which is ``train_norms: false`` of
     DeepLabV2 here. The paper's class-ratio prior, which its code lacks, is left out. Padding does not count.
@@ -22,25 +21,23 @@ class MinEnt(Method):
     Args:
         weight: of the entropy of the main prediction.
         aux_weight: of the entropy of the auxiliary prediction.
-        aux_supervised_weight: of the supervised loss of the auxiliary prediction.
     """
 
-    def __init__(
-        self, weight: float = 1e-3, aux_weight: float = 2e-4, aux_supervised_weight: float = 0.1, **common: Any
-    ) -> None:
+    def __init__(self, weight: float = 1e-3, aux_weight: float = 2e-4, **common: Any) -> None:
         super().__init__(**common)
-        self.weight, self.aux_weight, self.aux_supervised_weight = weight, aux_weight, aux_supervised_weight
-        for name in ("weight", "aux_weight", "aux_supervised_weight"):
-            value = getattr(self, name)
-            require(value >= 0, f"{type(self).__name__}.{name}", value, "give a weight of 0 or more")
+        require(weight >= 0, "MinEnt.weight", weight, "give a weight of 0 or more")
+        require(aux_weight >= 0, "MinEnt.aux_weight", aux_weight, "give a weight of 0 or more")
+        self.weight, self.aux_weight = weight, aux_weight
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
         out_s, out_t = self.student(source["image"]), self.student(target["image"])
         self.log_pseudo_quality(hard_label(out_t.logits), target["valid"])
 
-        terms = self.supervised(out_s, source["mask"])
-        terms["entropy"] = self.weight * pixel_mean(entropy(out_t.logits), target["valid"])
-        for head in self.student.aux_heads:
-            terms[f"entropy_{head}"] = self.aux_weight * pixel_mean(entropy(out_t.aux[head]), target["valid"])
+        terms = {
+            "supervised": self.supervised(out_s, source["mask"]),
+            "entropy": self.weight * pixel_mean(entropy(out_t.logits), target["valid"]),
+        }
+        if "aux" in out_t.side:
+            terms["entropy_aux"] = self.aux_weight * pixel_mean(entropy(out_t.side["aux"].logits), target["valid"])
         return terms

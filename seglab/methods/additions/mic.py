@@ -3,7 +3,6 @@
 from torch import Tensor
 
 from seglab.methods.base import Addition, Method
-from seglab.ops.losses import weighted_cross_entropy
 from seglab.ops.mixing import block_mask, paste
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
@@ -37,7 +36,7 @@ class MIC(Addition):
         strong: photometric perturbation under the mask.
     """
 
-    streams = ("unlabeled",)
+    reads = {"unlabeled": ()}
 
     def __init__(
         self,
@@ -72,17 +71,19 @@ class MIC(Addition):
             method.teacher = Teacher(method.student, self.decay)
 
     def losses(self, method: Method, batch: Batch) -> dict[str, Tensor]:
-        image, valid = batch["unlabeled"]["image"], batch["unlabeled"]["valid"]
+        unlabeled = batch["unlabeled"]
+        image, valid = unlabeled["image"], unlabeled["valid"]
         batch_size, _, height, width = image.shape
 
-        label, confidence = pseudo_label(method.teacher(image).logits)
+        answer = unlabeled["answer"] if "answer" in unlabeled else method.teacher(image)
+        label, confidence = pseudo_label(answer.logits)
         ratio = batch_ratio(confidence, self.threshold, valid)
         weight = without_borders(ratio, self.ignore_top, self.ignore_bottom)
-        if "unlabeled" not in type(method).streams:  # otherwise the method shows its own labels
+        if "unlabeled" not in type(method).reads:  # otherwise the method shows its own labels
             method.log_pseudo_quality(label, weight > 0)
 
         seen = block_mask((batch_size, height, width), self.block, self.ratio, image.device)
         masked = paste(seen, self.strong(image), method.student.mean.to(image.dtype).expand_as(image))
         with frozen_statistics(method.student, not self.update_bn_on_strong):
             out = method.student(masked)
-        return {"masked": self.weight * weighted_cross_entropy(out.logits, label, weight, valid)}
+        return {"masked": self.weight * method.pixel_loss(out, label, weight, valid)}

@@ -7,11 +7,10 @@ from jsonargparse import lazy_instance
 from torch import Tensor, nn
 
 from seglab.methods.base import Method
-from seglab.ops.losses import pixel_cross_entropy, pixel_mean
 from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix_partner, ground_truth, mix
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import hard_label
-from seglab.types import Batch, require
+from seglab.types import Batch, Output, require
 
 
 class CPS(Method):
@@ -59,41 +58,37 @@ class CPS(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+        mask, valid = labeled["mask"], unlabeled["valid"]
 
-        logits_l = self.both(labeled["image"])
-        labels_l = [hard_label(logits) for logits in logits_l]
+        out_l, other_l = self.student(labeled["image"]), self.other(labeled["image"])
         with torch.set_grad_enabled(not self.cutmix):
-            logits_u = self.both(unlabeled["image"])
-        labels_u = [hard_label(logits) for logits in logits_u]
-        self.log_pseudo_quality(labels_u[0], unlabeled["valid"])
+            out_u, other_u = self.student(unlabeled["image"]), self.other(unlabeled["image"])
+        label, other_label = hard_label(out_u.logits), hard_label(other_u.logits)
+        self.log_pseudo_quality(label, valid)
 
-        valid = unlabeled["valid"]
         if self.cutmix:
+            truth = ground_truth(labeled["image"], mask, labeled["valid"])
+            view, other_view = (ground_truth(unlabeled["image"], of, valid) for of in (label, other_label))
             size, height, width = valid.shape
             box = self.boxes(size, height, width, valid.device)
-            truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
-            views = [ground_truth(unlabeled["image"], label, valid) for label in labels_u]
-            mixed = [mix(box, cutmix_partner(view, truth), view) for view in views]
-            labels_u, valid = [view.label for view in mixed], mixed[0].valid
+            mixed, other_mixed = (mix(box, cutmix_partner(part, truth), part) for part in (view, other_view))
+            label, other_label, valid = mixed.label, other_mixed.label, mixed.valid
             with frozen_statistics(self, not self.update_bn_on_strong):
-                logits_u = self.both(mixed[0].image)
+                out_u, other_u = self.student(mixed.image), self.other(mixed.image)
 
-        parts = [(logits_u, labels_u, valid)]
+        cross = self.agreement(out_u, other_u, label, other_label, valid)
         if self.on_labeled:
-            parts.append((logits_l, labels_l, labeled["valid"]))
-        cross = torch.cat(
-            [
-                (pixel_cross_entropy(z[0], label[1]) + pixel_cross_entropy(z[1], label[0])).flatten()
-                for z, label, _ in parts
-            ]
-        )
-        counted = torch.cat([valid.flatten() for _, _, valid in parts])
+            labels = hard_label(out_l.logits), hard_label(other_l.logits)
+            cross_l = self.agreement(out_l, other_l, *labels, labeled["valid"])
+            share = labeled["valid"].sum() / (labeled["valid"].sum() + valid.sum()).clamp(min=1)
+            cross = share * cross_l + (1 - share) * cross  # the mean over the pixels of both
         return {
-            "supervised": self.criterion(logits_l[0], labeled["mask"]),
-            "supervised_other": self.criterion(logits_l[1], labeled["mask"]),
-            "cross": self.weight * pixel_mean(cross, counted),
+            "supervised": self.supervised(out_l, mask),
+            "supervised_other": self.supervised(other_l, mask),
+            "cross": self.weight * cross,
         }
 
-    def both(self, image: Tensor) -> list[Tensor]:
-        """Logits B K H W of the student and of the other network."""
-        return [self.student(image).logits, self.other(image).logits]
+    def agreement(self, out: Output, other: Output, label: Tensor, other_label: Tensor, valid: Tensor) -> Tensor:
+        """How far each network is from the labels B H W of the other, mean over ``valid`` pixels."""
+        one = torch.ones_like(valid, dtype=torch.float32)
+        return self.pixel_loss(out, other_label, one, valid) + self.pixel_loss(other, label, one, valid)

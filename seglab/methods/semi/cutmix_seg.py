@@ -75,6 +75,7 @@ class CutMixSeg(Method):
 
         # One labeled image: the partner of a batch of one.
         answers = self.teacher.split(unlabeled["image"], labeled["image"][:1])
+        unlabeled["answer"] = answers[0]
         target, target_l = (out.logits.float().softmax(1) for out in answers)
         self.log_pseudo_quality(hard_label(target), pixel_threshold(target.amax(1), self.threshold) > 0)
 
@@ -89,6 +90,6 @@ class CutMixSeg(Method):
         sure = self.trust(mixed.label.amax(1), self.threshold)
         weight = self.weight * sigmoid_rampup(self.global_step, self.ramp_up)
         return {
-            "supervised": self.criterion(out_l.logits, labeled["mask"]),
+            "supervised": self.supervised(out_l, labeled["mask"]),
             "consistency": weight * pixel_mean(sure * distance, mixed.valid),
         }

@@ -6,7 +6,6 @@ from jsonargparse import lazy_instance
 from torch import Tensor
 
 from seglab.methods.base import Method
-from seglab.ops.losses import weighted_cross_entropy
 from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
@@ -65,7 +64,8 @@ class FixMatch(Method):
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
         weak, valid = unlabeled["image"], unlabeled["valid"]
 
-        label, confidence = pseudo_label(self.teacher(weak).logits)
+        answer = unlabeled["answer"] = self.teacher(weak)
+        label, confidence = pseudo_label(answer.logits)
         trusted = pixel_threshold(confidence, self.threshold)
         self.log_pseudo_quality(label, trusted > 0)
 
@@ -76,8 +76,7 @@ class FixMatch(Method):
         out_l = self.student(labeled["image"])
         with frozen_statistics(self.student, not self.update_bn_on_strong):
             out_s = self.student(mixed.image)
-        consistency = weighted_cross_entropy(out_s.logits, mixed.label, mixed.weight, mixed.valid)
         return {
-            "supervised": self.criterion(out_l.logits, labeled["mask"]),
-            "consistency": self.weight * consistency,
+            "supervised": self.supervised(out_l, labeled["mask"]),
+            "consistency": self.weight * self.pixel_loss(out_s, mixed.label, mixed.weight, mixed.valid),
         }

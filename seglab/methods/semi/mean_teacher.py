@@ -65,7 +65,9 @@ class MeanTeacher(Method):
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
 
         # Not in one forward: with batch statistics each would be normalised with the other's.
-        target_l, target_u = (self.teacher(part["image"]).logits.float().softmax(1) for part in (labeled, unlabeled))
+        answer_l, answer_u = self.teacher(labeled["image"]), self.teacher(unlabeled["image"])
+        unlabeled["answer"] = answer_u
+        target_l, target_u = (answer.logits.float().softmax(1) for answer in (answer_l, answer_u))
         self.log_pseudo_quality(hard_label(target_u), unlabeled["valid"])
 
         out_l = self.student(labeled["image"])
@@ -78,6 +80,6 @@ class MeanTeacher(Method):
         consistency = pixel_mean(torch.cat([distance_l.flatten(), distance_u.flatten()]), counted) / self.num_classes
         weight = self.weight * sigmoid_rampup(self.global_step, self.ramp_up)
         return {
-            "supervised": self.criterion(out_l.logits, labeled["mask"]),
+            "supervised": self.supervised(out_l, labeled["mask"]),
             "consistency": weight * consistency,
         }

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+import torch
 from jsonargparse import lazy_instance
 from torch import Tensor
 
 from seglab.methods.base import Method
-from seglab.ops.losses import weighted_cross_entropy
 from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.perturb import drop_channels, without_dropout
@@ -77,12 +77,10 @@ class UniMatch(Method):
             out_s = self.student.split(*(view.image for view in mixed))
             out_f = self.student.decode(drop_channels(stages, self.dropout), size)
         consistency = [
-            weighted_cross_entropy(out.logits, view.label, view.weight, view.valid)
-            for out, view in zip(out_s, mixed, strict=True)
+            self.pixel_loss(out, view.label, view.weight, view.valid) for out, view in zip(out_s, mixed, strict=True)
         ]
-        feature_consistency = weighted_cross_entropy(out_f.logits, label, trusted, valid)
         return {
-            "supervised": self.criterion(out_l.logits, labeled["mask"]),
-            "consistency": self.weight * sum(consistency) / 2,
-            "feature_consistency": self.feature_weight * feature_consistency,
+            "supervised": self.supervised(out_l, labeled["mask"]),
+            "consistency": self.weight * torch.stack(consistency).mean(),
+            "feature_consistency": self.feature_weight * self.pixel_loss(out_f, label, trusted, valid),
         }

@@ -7,7 +7,6 @@ from jsonargparse import lazy_instance
 from torch import Tensor
 
 from seglab.methods.base import Method
-from seglab.ops.losses import weighted_cross_entropy
 from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.perturb import complementary_dropout
@@ -67,7 +66,8 @@ class UniMatchV2(Method):
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
         weak, valid, size = unlabeled["image"], unlabeled["valid"], unlabeled["image"].shape[-2:]
 
-        label, confidence = pseudo_label(self.teacher(weak).logits)
+        answer = unlabeled["answer"] = self.teacher(weak)
+        label, confidence = pseudo_label(answer.logits)
         trusted = pixel_threshold(confidence, self.threshold)
         self.log_pseudo_quality(label, trusted > 0)
 
@@ -78,12 +78,11 @@ class UniMatchV2(Method):
         out_l = self.student(labeled["image"])
         with frozen_statistics(self.student, not self.update_bn_on_strong):
             stages = self.student.encode(torch.cat([view.image for view in mixed]))
-            out_s = self.student.decode(complementary_dropout(stages, self.intact), size)
+            out_s = self.student.decode(complementary_dropout(stages, self.intact), size).split([len(weak)] * 2)
         consistency = [
-            weighted_cross_entropy(logits, view.label, view.weight, view.valid)
-            for logits, view in zip(out_s.logits.chunk(2), mixed, strict=True)
+            self.pixel_loss(out, view.label, view.weight, view.valid) for out, view in zip(out_s, mixed, strict=True)
         ]
         return {
-            "supervised": self.criterion(out_l.logits, labeled["mask"]),
-            "consistency": self.weight * sum(consistency) / 2,
+            "supervised": self.supervised(out_l, labeled["mask"]),
+            "consistency": self.weight * torch.stack(consistency).mean(),
         }

@@ -16,7 +16,7 @@ from seglab.ops.mixing import Pixels
 from seglab.ops.teacher import Teacher
 from seglab.types import Batch, Output, SeglabError
 
-CLASSES = {"num_classes": 3, "class_names": ["road", "car", "sky"]}
+CLASSES = {"classes": ["road", "car", "sky"]}
 FAMILY = [DACS, DAFormer, CLUDA]
 
 
@@ -54,6 +54,17 @@ def say(module: Any, probabilities: Tensor) -> None:
     module.teacher.network.forward = lambda image: Output(probabilities.log(), probabilities)
 
 
+def mixed_by(module: Any, data: Batch) -> Pixels:
+    """The mixed images that the student sees in a step, and what their loss knows of their pixels."""
+    images, pixels = [], []
+    encode, pixel_loss = module.student.encode, module.pixel_loss
+    module.student.encode = lambda image: images.append(image) or encode(image)
+    module.pixel_loss = lambda out, *known: pixels.extend(known) or pixel_loss(out, *known)
+    module.losses(data)
+    del module.student.encode, module.pixel_loss
+    return Pixels(images[-1], *pixels)
+
+
 def half_confident() -> Tensor:
     """Two of four pixels reach 0.968, one of them exactly; all are of class 1."""
     confidence = torch.tensor([[[0.97, 0.90], [0.96801, 0.5]]])
@@ -68,7 +79,7 @@ def test_mixed_image_label_and_weight_and_the_loss_of_a_student_without_an_opini
     module, data = method(kind, network=Known, strong=OFF, **CLASSES), the_card()
     say(module, half_confident())
 
-    mixed = module.mix(data["labeled"], data["unlabeled"])
+    mixed = mixed_by(module, data)
     pasted = torch.tensor([[[1.0, 1.0], [0.0, 1.0]]])
     assert torch.equal(mixed.image, pasted.unsqueeze(1).expand(-1, 3, -1, -1))
     assert mixed.label.tolist() == [[[0, 0], [1, 2]]]  # 1 by the teacher, the rest by the source
@@ -80,7 +91,7 @@ def test_mixed_image_label_and_weight_and_the_loss_of_a_student_without_an_opini
 def test_mixed_labels_are_source_labels_exactly_where_source_pixels_are(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     module, data = method(DACS, strong=OFF), batch(3)
-    mixed = module.mix(data["labeled"], data["unlabeled"])
+    mixed = mixed_by(module, data)
     from_source = (mixed.image == data["labeled"]["image"]).all(1)
     assert from_source.any()
     assert not from_source.all()
@@ -101,19 +112,17 @@ def test_padding_of_the_target_does_not_count_unless_something_is_pasted_on_it(m
     loss = F.cross_entropy(module.student(data["unlabeled"]["image"]).logits, label, reduction="none")
     assert module.losses(data)["mixed"].item() == pytest.approx(loss[data["unlabeled"]["valid"]].mean().item())
     choose(monkeypatch, 0, 1)
-    assert torch.equal(
-        module.mix(data["labeled"], data["unlabeled"]).valid[:, 1:], torch.ones(2, 3, 6, dtype=torch.bool)
-    )
+    assert torch.equal(mixed_by(module, data).valid[:, 1:], torch.ones(2, 3, 6, dtype=torch.bool))
 
 
 @pytest.mark.parametrize(("sources", "targets"), [(1, 3), (3, 1), (2, 3), (1, 1)])
 @pytest.mark.parametrize("kind", FAMILY)
 def test_any_batches_of_any_sizes_mix(kind: type[DACS], sources: int, targets: int) -> None:
-    module = method(kind, class_names=["road", "car"])
+    module = method(kind, classes=["road", "car"])
     data = {"labeled": batch(sources, (8, 6))["labeled"], "unlabeled": batch(targets)["unlabeled"]}
     terms = module.losses(data)
     assert all(math.isfinite(term.item()) for term in terms.values())
-    mixed = module.mix(data["labeled"], data["unlabeled"])
+    mixed = mixed_by(module, data)
     assert mixed.image.shape == (targets, 3, 4, 6)
 
 
@@ -128,7 +137,7 @@ def test_target_i_receives_source_i_modulo_their_number(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("kind", FAMILY)
 def test_gradients_reach_the_whole_student_and_nothing_frozen(kind: type[DACS]) -> None:
-    module = method(kind, class_names=["road", "car"])
+    module = method(kind, classes=["road", "car"])
     sum(module.losses(batch(shape=(8, 8))).values()).backward()  # type: ignore[union-attr]
     trained = {name for name, parameter in module.named_parameters() if parameter.grad is not None}
     assert trained == {f"student.{name}" for name, _ in module.student.named_parameters()}
@@ -181,7 +190,7 @@ def test_frozen_encoder_sees_what_the_student_sees() -> None:
 
 
 def test_daformer_without_its_additions_is_dacs() -> None:
-    settings: dict[str, Any] = {"decay": 0.9, "strong": OFF, "class_names": ["road", "car"]}
+    settings: dict[str, Any] = {"decay": 0.9, "strong": OFF, "classes": ["road", "car"]}
     torch.manual_seed(0)
     dacs = method(DACS, **settings).losses(batch())
     for kind, off in ((DAFormer, {}), (CLUDA, {"contrast_weight": 0.0})):
@@ -192,11 +201,13 @@ def test_daformer_without_its_additions_is_dacs() -> None:
 
 
 def test_border_rows_of_the_target_weigh_nothing() -> None:
-    module = method(DAFormer, class_names=["road", "car"], ignore_top=1, ignore_bottom=2, threshold=0.5)
-    confidence = torch.full((2, 6, 5), 0.7)
-    assert module.trust(confidence, torch.ones_like(confidence) > 0)[:, :, 0].tolist() == [[0, 1, 1, 1, 0, 0]] * 2
+    module = method(DAFormer, classes=["road", "car"], ignore_top=1, ignore_bottom=2, threshold=0.5)
+    data = batch(shape=(6, 5))
+    data["labeled"]["mask"].fill_(255)  # nothing is pasted
+    say(module, torch.tensor([0.7, 0.3]).view(1, 2, 1, 1).expand(2, 2, 6, 5))
+    assert mixed_by(module, data).weight[:, :, 0].tolist() == [[0, 1, 1, 1, 0, 0]] * 2
     module.ignore_bottom = 600
-    assert module.trust(confidence, torch.ones_like(confidence) > 0).max() == 0
+    assert mixed_by(module, data).weight.max() == 0
 
 
 def test_a_teacher_s_first_average_is_of_steps_one_and_two() -> None:
@@ -220,7 +231,7 @@ def test_the_published_schedule_warms_up_and_then_falls_to_zero() -> None:
 
 
 def test_cluda_is_the_supervised_contrast_of_the_features() -> None:
-    module = method(CLUDA, class_names=["road", "car"])
+    module = method(CLUDA, classes=["road", "car"])
     features = torch.tensor([[2.0, 3.0, 0.0], [0.0, 0.0, 5.0]]).view(1, 2, 1, 3)
     label, one = torch.tensor([[[0, 0, 1]]]), torch.ones(1, 1, 3)
     assert module.contrast(features, label, one).item() == pytest.approx(0.208841, abs=1e-6)
@@ -232,7 +243,7 @@ def test_cluda_is_the_supervised_contrast_of_the_features() -> None:
 
 def test_cluda_keeps_features_and_labels_of_several_images_together() -> None:
     torch.manual_seed(0)
-    module = method(CLUDA, class_names=["road", "car"], side=4, temperature=0.1)
+    module = method(CLUDA, classes=["road", "car"], side=4, temperature=0.1)
     label = torch.randint(0, 2, (3, 4, 4))
     features = F.one_hot(label, 2).movedim(-1, 1).float()
     assert module.contrast(features, label, torch.ones(3, 4, 4)).item() < 0.01
@@ -240,7 +251,7 @@ def test_cluda_keeps_features_and_labels_of_several_images_together() -> None:
 
 
 def test_cluda_leaves_ignored_pixels_padding_and_weightless_rows_out() -> None:
-    module, data = method(CLUDA, class_names=["road", "car"], strong=OFF, ignore_top=4), batch(2)
+    module, data = method(CLUDA, classes=["road", "car"], strong=OFF, ignore_top=4), batch(2)
     void = torch.full_like(data["labeled"]["mask"], 255)
     assert module.contrast(torch.rand(2, 3, 4, 6), void, torch.ones(2, 4, 6)).item() == 0.0
     data["labeled"]["mask"] = void  # nothing is pasted, and all rows of the target weigh nothing
@@ -253,7 +264,7 @@ def test_cluda_compares_at_most_side_cells_along_the_longer_side(monkeypatch: py
         "seglab.methods.adaptation.cluda.supervised_info_nce",
         lambda anchors, *_, **__: seen.append(len(anchors)) or torch.zeros(len(anchors)),
     )
-    module = method(CLUDA, class_names=["road", "car"], side=8)
+    module = method(CLUDA, classes=["road", "car"], side=8)
     module.contrast(torch.rand(2, 4, 16, 32), torch.zeros(2, 64, 128, dtype=torch.long), torch.ones(2, 64, 128))
     module.contrast(torch.rand(2, 4, 2, 3), torch.zeros(2, 64, 128, dtype=torch.long), torch.ones(2, 64, 128))
     assert seen == [2 * 4 * 8, 2 * 2 * 3]
@@ -262,7 +273,7 @@ def test_cluda_compares_at_most_side_cells_along_the_longer_side(monkeypatch: py
 @pytest.mark.parametrize("kind", FAMILY)
 @pytest.mark.parametrize("update_bn_on_strong", [True, False])
 def test_mixed_images_enter_the_running_statistics_by_choice(kind: type[DACS], update_bn_on_strong: bool) -> None:
-    module = method(kind, class_names=["road", "car"], update_bn_on_strong=update_bn_on_strong)
+    module = method(kind, classes=["road", "car"], update_bn_on_strong=update_bn_on_strong)
     norm, alone = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
     module.student.encoder = nn.Sequential(module.student.encoder, norm)
     data = batch()
@@ -272,9 +283,9 @@ def test_mixed_images_enter_the_running_statistics_by_choice(kind: type[DACS], u
 
 
 def test_names_of_things_are_those_of_the_data_or_named() -> None:
-    module = method(DAFormer, class_names=["road", "car"])
+    module = method(DAFormer, classes=["road", "car"])
     assert module.held.nonzero().flatten().tolist() == [1]
-    assert method(DAFormer, class_names=["a", "b"], things=["b"]).held.nonzero().flatten().tolist() == [1]
+    assert method(DAFormer, classes=["a", "b"], things=["b"]).held.nonzero().flatten().tolist() == [1]
     with pytest.raises(SeglabError, match=r"DAFormer\.things.*a, b"):
         method(DAFormer)
     with pytest.raises(SeglabError, match=r"CLUDA\.things"):
@@ -294,4 +305,4 @@ def test_names_of_things_are_those_of_the_data_or_named() -> None:
 )
 def test_wrong_settings_are_named(setting: str, value: float) -> None:
     with pytest.raises(SeglabError, match=rf"CLUDA\.{setting}"):
-        method(CLUDA, class_names=["road", "car"], **{setting: value})
+        method(CLUDA, classes=["road", "car"], **{setting: value})

@@ -1,5 +1,7 @@
 """U2PL against its formulas, on a network that is one 1x1 convolution."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pointwise import Everywhere, TwoHeads, batch, method
@@ -7,8 +9,10 @@ from torch import nn
 
 from seglab.labels import IGNORE
 from seglab.methods import U2PL
-from seglab.ops.contrast import Cells
-from seglab.ops.mixing import HalfBox, ground_truth
+from seglab.ops.contrast import Cells, QueueSettings
+from seglab.ops.mixing import ClassMix, CutMix, CutOut, HalfBox, Mixing, cutmix_partner, ground_truth
+
+SMALL = QueueSettings(dim=4, queue=20, first_queue=30)
 
 
 @pytest.fixture
@@ -17,7 +21,7 @@ def halfway(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def u2pl(**arguments) -> U2PL:
-    settings = {"mix_probability": 0.0, "dim": 4, "queue": 20, "first_queue": 30, "batch_statistics": False}
+    settings = {"mixing": CutMix(probability=0.0), "contrast": SMALL, "batch_statistics": False}
     return method(U2PL, **settings | arguments)
 
 
@@ -49,7 +53,7 @@ def test_contrast_of_a_positive_at_1_and_50_negatives_at_minus_1(halfway: None) 
 
 
 def test_each_class_meets_its_own_queue_and_centre_when_another_is_absent(halfway: None) -> None:
-    module = method(U2PL, num_classes=3, class_names=["a", "b", "c"], dim=3, queue=9, first_queue=9, temperature=1.0)
+    module = u2pl(classes="abc", contrast=QueueSettings(dim=3, queue=9, first_queue=9, temperature=1.0))
     a, b, c = torch.eye(3)
     # class 1 is absent; class 0 stands against c, class 2 against b
     sides = cells(
@@ -65,7 +69,7 @@ def test_each_class_meets_its_own_queue_and_centre_when_another_is_absent(halfwa
 
 
 def test_anchors_need_confidence_and_negatives_wait_for_the_warm_up(halfway: None) -> None:
-    module = u2pl(anchor_confidence=0.95)
+    module = u2pl(contrast=replace(SMALL, anchor_confidence=0.95))
     x = torch.tensor([[2.0, 0, 0, 0], [-3.0, 0, 0, 0]], requires_grad=True)
     sides = cells(x, [0, IGNORE], [[0.9, 0.1], [0.9, 0.1]], [[False, False], [True, False]])
     loss = module.contrast(sides, active=False)
@@ -90,11 +94,13 @@ def test_terms_wait_for_sup_only_steps_but_reach_every_parameter(halfway: None) 
 
 
 def test_an_auxiliary_head_learns_from_labeled_images_alone(halfway: None) -> None:
-    module, data = u2pl(network=TwoHeads, aux_supervised_weight=0.4), batch()
+    module, data = u2pl(network=TwoHeads), batch()
     terms = module.losses(data)
-    logits = module.student(data["labeled"]["image"]).aux["layer3"]
-    expected = 0.4 * torch.nn.functional.cross_entropy(logits, data["labeled"]["mask"], ignore_index=IGNORE)
-    assert terms["supervised_layer3"].item() == pytest.approx(expected.item(), rel=1e-5)
+    out, mask = module.student(data["labeled"]["image"]), data["labeled"]["mask"]
+    main, aux = (
+        nn.functional.cross_entropy(x, mask, ignore_index=IGNORE) for x in (out.logits, out.side["aux"].logits)
+    )
+    assert terms["supervised"].item() == pytest.approx((main + 0.1 * aux).item(), rel=1e-5)
     (terms["unsupervised"] + terms["contrast"]).backward()
     assert all(p.grad is None or not p.grad.any() for p in module.student.second.parameters())
 
@@ -111,27 +117,25 @@ def test_no_gradient_reaches_the_teacher_or_the_queue(halfway: None) -> None:
     assert module.contrast.queue.storage.isfinite().all()
 
 
-@pytest.mark.parametrize(("mix", "from_partner"), [("cutmix", True), ("cutout", False)])
-def test_mixing_takes_label_and_image_from_the_partner_or_erases_them(mix: str, from_partner: bool) -> None:
-    module, data = u2pl(mix=mix, mix_probability=1.0, boxes=Everywhere()), batch()
-    unlabeled = data["unlabeled"]
+@pytest.mark.parametrize("mixing", [CutMix(Everywhere()), CutOut(Everywhere(), colour=(0.1, 0.2, 0.3))])
+def test_mixing_takes_label_and_image_from_the_partner_or_erases_them(mixing: Mixing) -> None:
+    unlabeled = batch()["unlabeled"]
     own = ground_truth(unlabeled["image"], torch.zeros(2, 4, 6, dtype=torch.long), unlabeled["valid"])
     own.label[1] = 1
-    mixed = module._mixed(own, own)
-    if from_partner:
+    mixed = mixing(own, cutmix_partner(own, own))
+    if isinstance(mixing, CutMix):
         assert torch.equal(mixed.image, own.image.roll(1, 0))
         assert torch.equal(mixed.label, own.label.roll(1, 0))
     else:
-        assert not mixed.image.any()  # the mean colour of this network is black
+        assert mixed.image.mean((0, 2, 3)).tolist() == pytest.approx([0.1, 0.2, 0.3])
         assert (mixed.label == IGNORE).all()
 
 
 def test_classmix_pastes_whole_classes_of_the_partner() -> None:
-    module = u2pl(mix="classmix", mix_probability=1.0)
     label = torch.zeros(2, 4, 6, dtype=torch.long)
     label[:, :, 3:] = 1
     own = ground_truth(torch.rand(2, 3, 4, 6), label, torch.ones(2, 4, 6, dtype=torch.bool))
-    pasted = (module._mixed(own, own).image == own.image.roll(1, 0)).all(1)
+    pasted = (ClassMix()(own, cutmix_partner(own, own)).image == own.image.roll(1, 0)).all(1)
     for mask, classes in zip(pasted, label.roll(1, 0), strict=True):
         chosen = {int(c) for c in classes[mask]}
         assert len(chosen) == 1
@@ -140,11 +144,11 @@ def test_classmix_pastes_whole_classes_of_the_partner() -> None:
 
 def test_mixing_is_decided_once_for_the_batch() -> None:
     torch.manual_seed(0)
-    module = u2pl(mix_probability=0.5, boxes=HalfBox())
+    mixing = CutMix(HalfBox(), probability=0.5)
     own = ground_truth(
         torch.rand(4, 3, 8, 8), torch.zeros(4, 8, 8, dtype=torch.long), torch.ones(4, 8, 8, dtype=torch.bool)
     )
-    draws = [(module._mixed(own, own).image != own.image).flatten(1).any(1).tolist() for _ in range(200)]
+    draws = [(mixing(own, cutmix_partner(own, own)).image != own.image).flatten(1).any(1).tolist() for _ in range(200)]
     assert all(len(set(draw)) == 1 for draw in draws)
     assert 70 < sum(draw[0] for draw in draws) < 130
 
@@ -162,6 +166,6 @@ def test_mixed_images_stay_out_of_the_running_statistics(halfway: None, update_b
 
 
 def test_losses_do_not_wait_for_the_device(halfway: None, no_host_sync) -> None:
-    module, data = u2pl(mix="classmix"), batch()
+    module, data = u2pl(mixing=ClassMix()), batch()
     with no_host_sync:
         module.losses(data)
