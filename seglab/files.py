@@ -1,15 +1,52 @@
-"""Text files: read from outside as UTF-8, checked, and named when they are wrong; written whole or not at all."""
+"""Files: read and checked, written whole or not at all; folders held by one process; many files read by threads."""
 
+import errno
 import json
+import os
+import re
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple, TextIO, TypeVar
+from uuid import uuid4
 
 import yaml
+from rich.console import Console
+from rich.progress import track
 
 from seglab.types import SeglabError
 
-MOST = 1_000_000  # values in a YAML file when every alias is written out
+MAX_YAML_VALUES = 1_000_000  # in a YAML file when every alias is written out
+PARTIAL = re.compile(r"\..*\.[0-9a-f]{8}\.partial", re.DOTALL)  # names of files that are being written
+LOCK = ".lock"
+TRIES, PAUSE = 5, 0.2  # seconds between tries: whoever asks for the holder also takes the lock, for a moment
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML has it, is ten times as fast
+T = TypeVar("T")
+R = TypeVar("R")
+_held: dict[Path, TextIO] = {}
+
+
+class Holder(NamedTuple):
+    """The process that holds a folder, or was the last to hold it.
+
+    Attributes:
+        alive: None where the file system has no locks.
+        process: its id on ``host``.
+    """
+
+    alive: bool | None
+    process: int
+    host: str
+
+    @property
+    def here(self) -> bool:
+        """Whether it is a process of this machine."""
+        return self.host == socket.gethostname()
 
 
 def read_text(path: Path) -> str:
@@ -29,7 +66,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
-        SeglabError: as ``read_text``; or it is not valid, or has no keys.
+        SeglabError: as ``read_text``; or it is invalid, or not an object with keys.
     """
     try:
         content = json.loads(read_text(path))
@@ -62,7 +99,7 @@ def parse_yaml(text: str) -> Any:
     check_yaml(text)
     try:
         return yaml.load(text, SafeLoader)
-    except (ValueError, RecursionError) as error:  # dates and numbers that are none
+    except (ValueError, RecursionError) as error:  # invalid dates and numbers
         raise yaml.YAMLError(str(error)) from error
 
 
@@ -76,24 +113,178 @@ def check_yaml(text: str) -> None:
         raise yaml.YAMLError("it is nested too deeply") from error
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a text file in one step: who reads it, or is killed here, finds the old text or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def write_whole(path: Path, content: str | bytes | Callable[[BinaryIO], object], durable: bool = False) -> None:
+    """Write a file in one step: who reads it, or is killed here, finds the old file or the new one. Creates its folder.
+
+    Args:
+        path: file to write or replace.
+        content: text (written as UTF-8), bytes, or a function that writes to an open file.
+        durable: wait until the disk has the content, so that it is whole after a power cut too.
+
+    Raises:
+        OSError: it cannot be written; the old file is kept. Errors of ``content`` pass through.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name[:40]}.{uuid4().hex[:8]}.partial")
+    try:
+        with partial.open("wb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path, deep: bool = False, age: float = 0.0) -> None:
+    """Remove what killed processes left of files that ``write_whole`` wrote, as far as the folder can be written.
+
+    Args:
+        folder: may be absent.
+        deep: look into its folders too.
+        age: seconds since the last change; above 0 where another process may be writing.
+    """
+    with suppress(OSError):
+        for path in folder.rglob(".*.partial") if deep else folder.glob(".*.partial"):
+            if PARTIAL.fullmatch(path.name) and time.time() - path.stat().st_mtime >= age:
+                path.unlink(missing_ok=True)
 
 
 def write_output(path: Path, text: str) -> None:
-    """``write_whole`` for the file of ``--output``, with its folder.
+    """``write_whole`` for the file of ``--output``.
 
     Raises:
         SeglabError: it cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     except OSError as error:
         raise SeglabError(f"cannot write {path} ({error.strerror}): choose another --output") from error
+
+
+def hold(folder: Path) -> None:
+    """Keep other processes out of a folder until ``release``, or until this process ends, however it ends.
+
+    The lock is POSIX's: processes that this one forks, such as loader workers, do not share it and cannot outlive it.
+
+    Raises:
+        SeglabError: another process holds the folder, or it cannot be written.
+    """
+    path = folder.resolve() / LOCK
+    if path in _held:
+        return
+    try:
+        file = path.open("a+")
+        if not _lock(file, TRIES):
+            process, host = _owner(path)
+            file.close()
+            raise SeglabError(f"{folder} is in use by process {process} on {host}: wait for it or stop it")
+        file.truncate(0)
+        file.write(f"{os.getpid()} {socket.gethostname()}\n")
+        file.flush()
+    except OSError as error:
+        raise SeglabError(f"cannot write {path} ({error.strerror}): choose another folder") from error
+    _held[path] = file
+
+
+def release(folder: Path | None = None) -> None:
+    """Release a folder that this process holds; None: every one."""
+    for path in [folder.resolve() / LOCK] if folder else list(_held):
+        if path in _held:
+            _held.pop(path).close()
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """``hold`` a folder inside the block.
+
+    Raises:
+        SeglabError: as ``hold``.
+    """
+    hold(folder)
+    try:
+        yield
+    finally:
+        release(folder)
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who holds a folder, or held it last; None if nobody ever did."""
+    path = folder.resolve() / LOCK
+    if path in _held:  # opening and closing the file once more would release the lock
+        return Holder(True, os.getpid(), socket.gethostname())
+    try:
+        with path.open() as file:
+            process, host = _owner(path)
+            return Holder(not _lock(file, 1, shared=True), process, host)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return Holder(None, *_owner(path))
+
+
+def parallel_map(function: Callable[[T], R], values: Sequence[T], title: str, workers: int = 0) -> Iterator[R]:
+    """Results in order, from threads, with a progress bar where standard error is a terminal.
+
+    Threads, because decoding releases Python's lock. Only a few results are computed ahead of the reader, so that
+    decoded images do not pile up in memory. The first error ends the work.
+
+    Args:
+        function: called with each value.
+        values: any number of them.
+        title: of the progress bar.
+        workers: threads; 0: four more than CPU cores, at most 32.
+    """
+    workers = workers or min(32, (os.cpu_count() or 1) + 4)
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for value in progress(values, title):
+                waiting.append(pool.submit(function, value))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def progress(values: Sequence[T], title: str) -> Iterable[T]:
+    """The values, with a progress bar where standard error is a terminal."""
+    console = Console(stderr=True)
+    return track(values, title, len(values), console=console, transient=True, disable=not console.is_terminal)
+
+
+def _lock(file: TextIO, tries: int, shared: bool = False) -> bool:
+    """Whether the lock could be taken. Without locks in the file system: yes, with a note; OSError if shared."""
+    import fcntl  # Windows lacks it, and needs the rest of this module
+
+    for left in reversed(range(tries)):
+        try:
+            fcntl.lockf(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                if left:
+                    time.sleep(PAUSE)
+                continue
+            if shared:
+                raise
+            print(
+                f"seglab: note: {file.name} cannot be locked ({error.strerror}): make sure that no second process "
+                "works in its folder",
+                file=sys.stderr,
+            )
+        return True
+    return False
+
+
+def _owner(path: Path) -> tuple[int, str]:
+    process, _, host = path.read_text().strip().partition(" ")
+    return (int(process), host) if process.isdigit() else (0, "unknown host")
 
 
 def _one_line(error: yaml.YAMLError) -> str:
@@ -116,6 +307,8 @@ def _values(node: yaml.Node, counts: dict[int, int]) -> int:
             raise yaml.YAMLError(f"{', '.join(twice)} stands twice (line {node.start_mark.line + 1})")
         children = [part for pair in node.value for part in pair]
     counts[id(node)] = 1 + sum(_values(child, counts) for child in children)
-    if counts[id(node)] > MOST:
-        raise yaml.YAMLError(f"its aliases stand for more than {MOST} values (line {node.start_mark.line + 1})")
+    if counts[id(node)] > MAX_YAML_VALUES:
+        raise yaml.YAMLError(
+            f"its aliases stand for more than {MAX_YAML_VALUES} values (line {node.start_mark.line + 1})"
+        )
     return counts[id(node)]

@@ -24,13 +24,12 @@ from seglab.data import SegmentationData
 from seglab.data.files import Item
 from seglab.evaluation.inference import Inference
 from seglab.evaluation.writer import FORMATS, Export, file_name
-from seglab.files import write_whole
+from seglab.files import hold, release, write_whole
 from seglab.methods import Addition, Method, Schedule
 from seglab.networks import NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
 from seglab.runs.arguments import expand_run
-from seglab.runs.lock import hold, release
 from seglab.training.checkpoints import AtomicCheckpointIO, Checkpoints, last_whole
 from seglab.training.failures import explained
 from seglab.training.finite_check import FiniteCheck

@@ -9,10 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from seglab.files import read_json, write_whole
+from seglab.files import Holder, holder, read_json, write_whole
 from seglab.launch.sweep import SweepRun
 from seglab.runs.directory import CONFIG, LAST, LOG, MANIFEST, METRICS, SUMMARY, writable
-from seglab.runs.lock import Holder, holder
 from seglab.types import SeglabError
 
 ERROR = "seglab: error: "  # how the last line of a failed run's log begins

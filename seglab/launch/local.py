@@ -12,11 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
+from seglab.files import hold, release
 from seglab.launch.directory import STARTED, State, state_of, write_manifest
 from seglab.launch.screen import Screen
 from seglab.launch.sweep import SweepRun, launcher_command
 from seglab.runs.directory import LOG
-from seglab.runs.lock import hold, release
 
 PATIENCE = 60.0  # seconds that a run gets to end by itself after an interruption
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seglab.files import read_json
+from seglab.files import hold, read_json, release
 from seglab.launch.directory import State, in_order, read_manifest, state_of, write_manifest
 from seglab.launch.slurm import EXIT, JOB, Slurm, ask, check_cluster, submit
 from seglab.launch.sweep import SweepRun, launcher_command
 from seglab.runs.directory import LOG
-from seglab.runs.lock import hold, release
 from seglab.types import SeglabError
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}

@@ -1,1 +1,1 @@
-"""A run on disk, without torch: its directory, its lock, and how it is read."""
+"""A run on disk, without torch: its directory, and how it is read."""

@@ -14,7 +14,7 @@ import pytest
 from harness import assert_alike, children, command, end_session, last_words, session, started, wait
 from probes import run_seglab
 
-from seglab.runs.lock import holder
+from seglab.files import holder
 
 STEPS = 24
 KILLS = int(os.environ.get("TORTURE_KILLS") or 10)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from seglab.files import LOCK, hold, release
 from seglab.launch.directory import STARTED, STARTING, state_of
 from seglab.launch.slurm_runs import states_of
 from seglab.runs.directory import MANIFEST
-from seglab.runs.lock import LOCK, hold, release
 from seglab.types import SeglabError
 
 

@@ -17,9 +17,9 @@ from probes import EXPERIMENTS, run_seglab
 
 from seglab.cli import main
 from seglab.cli.commands.sweep import Check, need
+from seglab.files import hold, holder
 from seglab.launch.local import Need, Pool
 from seglab.launch.sweep import SweepRun
-from seglab.runs.lock import hold, holder
 from seglab.types import SeglabError
 
 TINY = {
