@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seglab.evaluation import Whole
-from seglab.labels import label_space
+from seglab.labels import LabelSpace, label_space
 from seglab.methods import Method, Schedule
 from seglab.networks import Network
 from seglab.ops.losses import CrossEntropy
@@ -21,10 +21,10 @@ OFF = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probabi
 class Pointwise(Network):
     """Logits are a linear function of each pixel's colour."""
 
-    def __init__(self, num_classes: int) -> None:
-        super().__init__([0.0] * 3, [1.0] * 3, multiple=1, minimum=1)
-        self.encoder = nn.Conv2d(3, num_classes, 1)
-        self.feature_channels = num_classes
+    def __init__(self, space: LabelSpace) -> None:
+        super().__init__(space, ([0.0] * 3, [1.0] * 3), 1, 1)
+        self.encoder = nn.Conv2d(3, space.num_classes, 1)
+        self.feature_channels = space.num_classes
 
     def encode(self, image: Tensor) -> list[Tensor]:
         return [self.encoder(self.prepare(image))]
@@ -36,11 +36,10 @@ class Pointwise(Network):
 class TwoHeads(Pointwise):
     """A second linear function of the colour, as an auxiliary head."""
 
-    aux_weight = 0.1
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(num_classes)
-        self.second = nn.Conv2d(num_classes, num_classes, 1)
+    def __init__(self, space: LabelSpace) -> None:
+        super().__init__(space)
+        self.aux_weight = 0.1
+        self.second = nn.Conv2d(space.num_classes, space.num_classes, 1)
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
         return (

@@ -19,7 +19,7 @@ from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
 from seglab.labels import LabelSpace
 from seglab.methods.optim import OptimizerFactory, OwnOptimizers, Schedule, build_optimizer, follow_config
 from seglab.networks import Network, NetworkFactory
-from seglab.networks.weights import load_student
+from seglab.networks.of_run import load_network
 from seglab.ops.losses import Criterion, pixel_loss, supervised_loss
 from seglab.ops.norm import local_statistics
 from seglab.ops.pseudo import hard_label
@@ -58,7 +58,7 @@ class Method(LightningModule, ABC):
     benchmark holds equal between methods; the CLI fills them from the config sections of the same names.
 
     Args:
-        network: builds a newly initialised network for a number of classes.
+        network: builds a newly initialised network for a label space.
         criterion: loss of labeled images.
         optimizer: builds the optimiser from parameter groups.
         schedule: learning rate over steps and parts.
@@ -105,9 +105,9 @@ class Method(LightningModule, ABC):
 
     def build(self) -> None:
         """Create the networks. Called once, outside config parsing, under the run's seed."""
-        self.student = self.network(self.num_classes)
+        self.student = self.network(self.space)
         if self.init_from:
-            load_student(self.student, self.init_from)
+            load_network(self.student, self.init_from)
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from seglab.networks.daformer import DAFormerNetwork
 from seglab.networks.deeplabv2 import DeepLabV2
 from seglab.networks.dpt import DPT
 from seglab.networks.fcn import FCN
+from seglab.networks.of_run import NetworkOfRun
 from seglab.networks.segmenter import Segmenter
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "DeepLabV2",
     "Network",
     "NetworkFactory",
+    "NetworkOfRun",
     "Segmenter",
 ]

@@ -2,45 +2,125 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seglab.types import Output, SeglabError
+from seglab.labels import LabelSpace
+from seglab.networks.heads import auxiliary_head, last_convolutions, projection_head, widen
+from seglab.ops.norm import batch_norms, replace_norms
+from seglab.types import Output, SeglabError, SideOutput, require
+
+MeanStd = tuple[Sequence[float], Sequence[float]]
 
 
 class Network(nn.Module, ABC):
-    """Base class of segmentation networks. It owns the normalisation of its encoder.
+    """Base class of segmentation networks, with the options that all of them have.
 
-    A subclass sets ``encoder`` and ``feature_channels`` and writes ``encode`` around ``prepare`` and ``decode`` around
-    ``restore``. Methods that perturb features, or compare them, call the two; all others the network itself.
+    A subclass sets ``encoder``, ``head`` and ``feature_channels``, ends its constructor with ``finish``, and writes
+    ``encode`` around ``prepare`` and ``decode`` around ``output``. Methods that perturb features, or compare them, call
+    the two; all others the network itself.
+
+    Where a batch normalisation outside the encoder would see one value per channel in training, as behind a global
+    pooling with one image per step, it uses its running statistics for that call and leaves them alone.
 
     Attributes:
+        space: the classes that it tells apart.
         encoder: the pre-trained part; every parameter outside it gets the head's learning-rate multiplier.
+        head: the classifier on ``Output.features``.
+        heads: further heads by name, each a module on features or on a stage of the encoder: ``projection`` and
+            ``aux`` by the options below, others by methods. ``init_from`` leaves out those that one side lacks.
         feature_channels: D of ``Output.features``.
-        aux_weight: of the supervised loss of an auxiliary head, ``Output.side["aux"]``; 0: there is none.
+        align_corners: of the interpolation of the logits.
 
     Args:
-        mean: per-channel mean of the encoder's training images, in [0, 1].
-        std: per-channel standard deviation of the same, in [0, 1].
+        space: classes to tell apart.
+        encoder_mean_std: mean and standard deviation per channel (red, green, blue) of the images in [0, 1] that the
+            encoder was trained with.
         multiple: height and width that the encoder and decoder accept are multiples of it, in pixels.
         minimum: least height and width that they accept, in pixels, a multiple of ``multiple``.
+        train_norms: what training changes in the encoder's batch normalisation. ``all``: batch statistics, and weights
+            and biases learn. ``affine_fixed``: batch statistics, weights and biases stay as pre-trained (most
+            adaptation papers). ``frozen``: running statistics, weights and biases stay as pre-trained, whatever the
+            mode of the network.
+        mean_std: other means and standard deviations than the encoder's own, red, green and blue in [0, 1].
+        channel_order: ``bgr`` for weights that were trained with blue first.
+        projection: width of an embedding per pixel, L2-normalised, in ``aux["projection"]`` (B projection h w), for
+            contrastive losses: convolution 1x1 - batch normalisation - ReLU - convolution 1x1 on the features.
+            0 for none.
+        aux_weight: weight of the supervised loss of a second head on the encoder's last stage but one (layer 3 of a
+            ResNet), its logits B K H W in ``side["aux"]``. 0 for none.
+
+    Raises:
+        SeglabError: ``train_norms`` is not ``all`` and the encoder has no batch normalisation; a negative
+            ``projection`` or ``aux_weight``; a standard deviation that is not positive.
     """
 
     encoder: nn.Module
+    head: nn.Module
     feature_channels: int
-    aux_weight: float = 0.0
+    align_corners = False
     mean: Tensor  # 1 3 1 1
     std: Tensor  # 1 3 1 1
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], multiple: int = 32, minimum: int = 32) -> None:
+    def __init__(
+        self,
+        space: LabelSpace,
+        encoder_mean_std: MeanStd,
+        multiple: int,
+        minimum: int,
+        train_norms: Literal["all", "affine_fixed", "frozen"] = "all",
+        mean_std: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None,
+        channel_order: Literal["rgb", "bgr"] = "rgb",
+        projection: int = 0,
+        aux_weight: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.heads = nn.ModuleDict()  # beside the classifier, that methods add
-        self.multiple = multiple
-        self.minimum = minimum
+        require(projection >= 0, "network.projection", projection, "give a width, or 0 for none")
+        require(aux_weight >= 0, "network.aux_weight", aux_weight, "give a positive weight, or 0 for no auxiliary head")
+        mean, std = mean_std or encoder_mean_std
+        require(min(std) > 0, "network.mean_std", mean_std, "give means, then positive standard deviations, in [0, 1]")
+        self.space = space
+        self.multiple, self.minimum = multiple, minimum
+        self.train_norms, self.channel_order = train_norms, channel_order
+        self.projection, self.aux_weight = projection, aux_weight
+        self.heads = nn.ModuleDict()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def finish(self, aux_channels: int) -> None:
+        """Build what the options ask for: the end of a subclass's constructor.
+
+        Args:
+            aux_channels: of the encoder's last stage but one.
+        """
+        if self.projection:
+            self.heads["projection"] = projection_head(self.feature_channels, self.projection)
+        if self.aux_weight:
+            self.heads["aux"] = self.auxiliary(aux_channels)
+        for part in self.children():
+            if part is not self.encoder:
+                replace_norms(part)
+        norms = batch_norms(self.encoder)
+        if self.train_norms != "all":
+            remedy = "the encoder has no batch normalisation, so leave it at all"
+            require(bool(norms), "network.train_norms", self.train_norms, remedy)
+            for norm in norms:
+                norm.requires_grad_(False)
+        self.train(self.training)
+
+    def auxiliary(self, channels: int) -> nn.Module:
+        """A new auxiliary head on a stage of the encoder, B channels h w -> logits B K h w."""
+        return auxiliary_head(channels, self.space.num_classes, dropout=0.1)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.train_norms == "frozen":
+            for norm in batch_norms(self.encoder):
+                norm.eval()
+        return self
 
     @abstractmethod
     def encode(self, image: Tensor) -> list[Tensor]:
@@ -63,8 +143,8 @@ class Network(nn.Module, ABC):
 
         Returns:
             ``logits`` B K H W at the resolution of ``image``; ``features`` B D h w on the decoder's own grid, which
-            covers the padded image (see ``prepare``): the last row and column may see padding only; ``aux`` as the
-            class says.
+            covers the padded image (see ``prepare``): the last row and column may see padding only; ``aux`` and
+            ``side`` as the options say.
 
         Raises:
             SeglabError: the image is not floating point.
@@ -72,7 +152,7 @@ class Network(nn.Module, ABC):
         return self.decode(self.encode(image), image.shape[-2:])
 
     def prepare(self, image: Tensor) -> Tensor:
-        """Normalise, then pad to the required multiple: B 3 H W in [0, 1] -> B 3 H' W'.
+        """Normalise, order the channels, then pad to the required multiple: B 3 H W in [0, 1] -> B 3 H' W'.
 
         The padding is at the right and at the bottom, and zero after normalisation (the mean colour), which is what
         the zero padding of every convolution shows beyond the other borders.
@@ -81,14 +161,28 @@ class Network(nn.Module, ABC):
             raise SeglabError(f"a network takes float images in [0, 1], not {image.dtype}: divide by 255 first")
         right, bottom = self._padding(image.shape[-1]), self._padding(image.shape[-2])
         image = (image - self.mean) / self.std
+        image = image.flip(1) if self.channel_order == "bgr" else image
         return F.pad(image, (0, right, 0, bottom)) if right or bottom else image
+
+    def output(self, logits: Tensor, features: Tensor, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
+        """The output for images of ``size``: ``logits`` B K h w restored, and the heads on features and stages.
+
+        Args:
+            stages: of ``encode``, feature maps alone.
+        """
+        aux, side = {}, {}
+        if self.projection:
+            aux["projection"] = F.normalize(self.heads["projection"](features), dim=1)
+        if self.aux_weight:
+            side["aux"] = SideOutput(self.restore(self.heads["aux"](stages[-2]), size), self.aux_weight)
+        return Output(self.restore(logits, size), features, aux, side)
 
     def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Logits of the prepared image -> those of the image of ``size``: B K h w -> B K H W, bilinear, padding cut."""
         height, width = size
         extent = self.extent(size)
         if logits.shape[-2:] != extent:
-            logits = F.interpolate(logits, size=extent, mode="bilinear", align_corners=False)
+            logits = F.interpolate(logits, size=extent, mode="bilinear", align_corners=self.align_corners)
         return logits[..., :height, :width]
 
     def extent(self, size: Sequence[int]) -> tuple[int, int]:
@@ -107,9 +201,31 @@ class Network(nn.Module, ABC):
         output: Output = self(torch.cat(images))
         return output.split([len(image) for image in images])
 
+    def grow(self, space: LabelSpace) -> None:
+        """Tell more classes apart, in place: the classifier and the auxiliary head keep the weights of the old ones.
+
+        Classes are found by name, and may change their position. Weights of new classes are drawn from a normal
+        distribution as wide as that of the old ones, their biases are 0. An optimiser made earlier holds the old
+        weights: call it before ``configure_optimizers``, and copy teachers afterwards.
+
+        Raises:
+            SeglabError: ``space`` lacks a class of the network.
+        """
+        if lost := [name for name in self.space.names if name not in space.names]:
+            raise SeglabError(f"a network grows to more classes, but the new ones {list(space.names)} lack {lost}")
+        rows = torch.tensor([space.names.index(name) for name in self.space.names])
+        for part in self.classifiers():
+            for layer in last_convolutions(part):
+                widen(layer, space.num_classes, rows)
+        self.space = space
+
+    def classifiers(self) -> list[nn.Module]:
+        """The modules whose output channels are classes."""
+        return [self.head, *(self.heads[name] for name in ("aux",) if name in self.heads)]
+
     def _padding(self, size: int) -> int:
         return max(self.minimum - size, -size % self.multiple)
 
 
-NetworkFactory = Callable[[int], Network]
-"""Builds a newly initialised network for a number of classes; each call, another one."""
+NetworkFactory = Callable[[LabelSpace], Network]
+"""Builds a newly initialised network for the classes of a label space; each call, another one."""

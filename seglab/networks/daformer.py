@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seglab.labels import LabelSpace
 from seglab.networks.base import Network
 from seglab.networks.encoders import find_encoder, mean_std, timm_name
 from seglab.networks.weights import load_encoder_weights
@@ -24,7 +25,7 @@ class DAFormerNetwork(Network):
     several dilations see them all. ``features`` are the fused map that the classifier sees (``width`` channels).
 
     Args:
-        num_classes: classes to tell apart, K.
+        space: classes to tell apart.
         encoder: name of an encoder of segmentation-models-pytorch (``mit_b5``) or of timm with four stages at the
             strides 4, 8, 16 and 32, such as every ResNet.
         weights: of the encoder: ``imagenet`` (from the local cache or the Hugging Face hub), ``none``, or the path of
@@ -32,6 +33,7 @@ class DAFormerNetwork(Network):
         width: channels of each embedding, of each parallel convolution and of the fused map.
         dilations: of the parallel convolutions; 1 is a 1x1 convolution.
         dropout: share of the fused channels that are dropped in training.
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
 
     Raises:
         SeglabError: an encoder that is unknown or has other strides, no dilations, a dropout outside [0, 1), or weights
@@ -40,29 +42,31 @@ class DAFormerNetwork(Network):
 
     def __init__(
         self,
-        num_classes: int,
+        space: LabelSpace,
         encoder: str = "mit_b5",
         weights: str = "imagenet",
         width: int = 256,
         dilations: tuple[int, ...] = (1, 6, 12, 18),
         dropout: float = 0.1,
+        **common: Any,
     ) -> None:
         require(
             bool(dilations) and min(dilations) >= 1, "dilations", list(dilations), "give one positive number or more"
         )
         require(0.0 <= dropout < 1.0, "dropout", dropout, "give a share in [0, 1)")
         name = find_encoder(encoder)
-        super().__init__(*mean_std(name))
+        super().__init__(space, mean_std(name), 32, 32, **common)
         backbone = build_encoder(name)
         self.encoder = backbone
         self.embeddings = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in backbone.out_channels[-STAGES:])
         self.branches = nn.ModuleList(branch(STAGES * width, width, dilation) for dilation in dilations)
         self.bottleneck = convolution(len(dilations) * width, width, 3, padding=1)
         self.dropout = nn.Dropout2d(dropout)
-        self.head = nn.Conv2d(width, num_classes, 1)
+        self.head = nn.Conv2d(width, space.num_classes, 1)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
         self.feature_channels = width
+        self.finish(backbone.out_channels[-2])
         load_encoder_weights(self.encoder, weights, name)
 
     def encode(self, image: Tensor) -> list[Tensor]:
@@ -76,7 +80,7 @@ class DAFormerNetwork(Network):
         ]
         fused = torch.cat(embedded, 1)
         features = self.bottleneck(torch.cat([branch(fused) for branch in self.branches], 1))
-        return Output(self.restore(self.head(self.dropout(features)), size), features)
+        return self.output(self.head(self.dropout(features)), features, stages, size)
 
 
 def build_encoder(name: str) -> Any:

@@ -1,14 +1,15 @@
 """DeepLab v2, the network of most of the domain-adaptation literature."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from seglab.labels import LabelSpace
 from seglab.networks.base import Network
 from seglab.networks.encoders import dilated_encoder, find_encoder, mean_std, timm_name
 from seglab.networks.weights import load_encoder_weights
-from seglab.ops.norm import batch_norms
-from seglab.types import Output, SeglabError, SideOutput
+from seglab.types import Output, SeglabError
 
 
 class DeepLabV2(Network):
@@ -19,16 +20,13 @@ class DeepLabV2(Network):
     the dilation of the layer before.
 
     Args:
-        num_classes: classes to tell apart, K.
+        space: classes to tell apart.
         encoder: name of a timm model that can be dilated to stride 8.
         weights: of the encoder: ``imagenet`` (from the local cache or the Hugging Face hub), ``none``, or the path of
             a state dict.
         rates: dilations of the parallel 3x3 convolutions that the head sums. (6, 12, 18, 24) as published; DACS and
             the methods that start from its code in effect use (6, 12).
-        aux_weight: of the loss of a second head, on the last stage but one (layer 3 of a ResNet);
-            0: no such head. Its logits are ``side["aux"]``.
-        train_norms: let the encoder's normalisation weights and biases learn. Most adaptation papers on this network
-            keep them as pre-trained, and normalise with batch statistics all the same.
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
 
     Raises:
         SeglabError: an encoder that is unknown or cannot be dilated, no rates, or weights that do not fit.
@@ -36,35 +34,33 @@ class DeepLabV2(Network):
 
     def __init__(
         self,
-        num_classes: int,
+        space: LabelSpace,
         encoder: str = "resnet101.tv_in1k",
         weights: str = "imagenet",
         rates: tuple[int, ...] = (6, 12, 18, 24),
-        aux_weight: float = 0.0,
-        train_norms: bool = True,
+        **common: Any,
     ) -> None:
         if not rates or min(rates) < 1:
             raise SeglabError(f"rates {list(rates)}: give one positive dilation or more, such as [6, 12, 18, 24]")
         name = find_encoder(f"tu-{encoder.removeprefix('tu-')}")
         backbone = dilated_encoder(timm_name(name), 8, stages=2)
-        super().__init__(*mean_std(name), multiple=8)
+        super().__init__(space, mean_std(name), 8, 32, **common)
         self.encoder = backbone
         layer3, layer4 = backbone.feature_info.channels()
-        self.head = ASPPL(layer4, num_classes, rates)
-        self.aux_head = ASPPL(layer3, num_classes, rates) if aux_weight else None
-        self.aux_weight = aux_weight
+        self.head = ASPPL(layer4, space.num_classes, rates)
+        self.rates = rates
         self.feature_channels = layer4
+        self.finish(layer3)
         load_encoder_weights(self.encoder, weights, name)
-        for norm in batch_norms(self.encoder):
-            norm.requires_grad_(train_norms)
+
+    def auxiliary(self, channels: int) -> nn.Module:
+        return ASPPL(channels, self.space.num_classes, self.rates)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         return list(self.encoder(self.prepare(image)))
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
-        layer3, layer4 = stages  # B D h w
-        side = {"aux": SideOutput(self.restore(self.aux_head(layer3), size), self.aux_weight)} if self.aux_head else {}
-        return Output(self.restore(self.head(layer4), size), layer4, side=side)
+        return self.output(self.head(stages[-1]), stages[-1], stages, size)
 
 
 class ASPPL(nn.Module):

@@ -7,6 +7,7 @@ import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seglab.labels import LabelSpace
 from seglab.networks.base import Network
 from seglab.networks.encoders import find_encoder, mean_std, timm_name
 from seglab.networks.weights import load_encoder_weights
@@ -27,7 +28,7 @@ class DPT(Network):
     antialiasing (both only matter where sizes change), and the unused half of the coarsest fusion is left out.
 
     Args:
-        num_classes: classes to tell apart, K.
+        space: classes to tell apart.
         encoder: name of a vision transformer of timm.
         weights: of the encoder: ``imagenet`` for those that timm publishes under that name (from the local cache or
             the Hugging Face hub; for DINOv2 they are not from ImageNet), ``none``, or the path of a state dict.
@@ -36,6 +37,7 @@ class DPT(Network):
         width: width of the fusion.
         freeze_encoder: train the head alone.
         encoder_options: further arguments of timm's model, such as ``depth`` or ``drop_path_rate``.
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
 
     Raises:
         SeglabError: an encoder that is unknown or no vision transformer, layers it does not have, other than four
@@ -44,7 +46,7 @@ class DPT(Network):
 
     def __init__(
         self,
-        num_classes: int,
+        space: LabelSpace,
         encoder: str = "vit_small_patch14_dinov2.lvd142m",
         weights: str = "imagenet",
         layers: tuple[int, ...] = (),
@@ -52,6 +54,7 @@ class DPT(Network):
         width: int = 64,
         freeze_encoder: bool = False,
         encoder_options: dict[str, Any] | None = None,
+        **common: Any,
     ) -> None:
         name = find_encoder(f"tu-{encoder.removeprefix('tu-')}")
         transformer = vision_transformer(timm_name(name), encoder_options or {})
@@ -61,15 +64,16 @@ class DPT(Network):
             raise SeglabError(f"layers {chosen}: give four different ones from 0 to {depth - 1} of {encoder!r}")
         if len(channels) != 4:
             raise SeglabError(f"channels {list(channels)}: give four widths, such as [48, 96, 192, 384]")
-        super().__init__(*mean_std(name), multiple=patch, minimum=patch)
+        super().__init__(space, mean_std(name), patch, patch, **common)
         # Layers behind the last one would never get a gradient.
         self.layers = transformer.prune_intermediate_layers(chosen, prune_norm=False, prune_head=True)
         self.encoder = transformer
         self.fusion = Fusion(transformer.embed_dim, channels, width)
         self.head = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, num_classes, 1)
+            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, space.num_classes, 1)
         )
         self.feature_channels = width
+        self.finish(transformer.embed_dim)
         load_encoder_weights(self.encoder, weights, name)
         self.encoder.requires_grad_(not freeze_encoder)
 
@@ -81,7 +85,7 @@ class DPT(Network):
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
         features = self.fusion(stages)
-        return Output(self.restore(self.head(features), size), features)
+        return self.output(self.head(features), features, stages, size)
 
 
 class Fusion(nn.Module):

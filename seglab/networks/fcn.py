@@ -1,15 +1,17 @@
 """FCN, the first network that was trained end to end for segmentation, and the plainest head in use today."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seglab.labels import LabelSpace
 from seglab.networks.base import Network
 from seglab.networks.encoders import dilated_encoder, find_encoder, mean_std, timm_name
-from seglab.networks.heads import auxiliary_head, neck
+from seglab.networks.heads import neck
 from seglab.networks.weights import load_encoder_weights
-from seglab.types import Output, SideOutput, require
+from seglab.types import Output, require
 
 
 class FCN(Network):
@@ -23,15 +25,14 @@ class FCN(Network):
     VGG; bilinear upsampling stays fixed, where the paper only starts from it; all skips are trained at once.
 
     Args:
-        num_classes: classes to tell apart, K.
+        space: classes to tell apart.
         encoder: name of a timm model.
         weights: of the encoder: ``imagenet`` (from the local cache or the Hugging Face hub), ``none``, or the path of
             a state dict.
         output_stride: pixels of the image per pixel of the last stage: 8, 16 or 32. Not every encoder can be dilated.
         skips: strides of the earlier stages whose scores are added, coarse to fine.
         dropout: before the last convolution.
-        aux_weight: of the loss of a second head, on the last stage but one;
-            0: no such head. Its logits are ``side["aux"]``.
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
 
     Raises:
         SeglabError: an encoder that is unknown, cannot be dilated or has no stage of such a stride, or weights that do
@@ -40,18 +41,18 @@ class FCN(Network):
 
     def __init__(
         self,
-        num_classes: int,
+        space: LabelSpace,
         encoder: str = "resnet50.tv_in1k",
         weights: str = "imagenet",
         output_stride: int = 8,
         skips: tuple[int, ...] = (),
         dropout: float = 0.1,
-        aux_weight: float = 0.0,
+        **common: Any,
     ) -> None:
         require(output_stride in (8, 16, 32), "FCN.output_stride", output_stride, "give 8, 16 or 32")
         name = find_encoder(f"tu-{encoder.removeprefix('tu-')}")
         backbone = dilated_encoder(timm_name(name), output_stride)
-        super().__init__(*mean_std(name), multiple=output_stride)
+        super().__init__(space, mean_std(name), output_stride, 32, **common)
         self.encoder = backbone
         channels, strides = backbone.feature_info.channels(), backbone.feature_info.reduction()
         finer = [stride for stride in strides if stride < output_stride]
@@ -64,12 +65,11 @@ class FCN(Network):
         self.skipped = [len(strides) - 1 - strides[::-1].index(stride) for stride in skips]  # the last of that stride
         self.neck = neck(channels[-1], dropout)
         self.feature_channels = channels[-1] // 4
-        self.head = nn.Conv2d(self.feature_channels, num_classes, 1)
-        self.scores = nn.ModuleList(nn.Conv2d(channels[index], num_classes, 1) for index in self.skipped)
+        self.head = nn.Conv2d(self.feature_channels, space.num_classes, 1)
+        self.scores = nn.ModuleList(nn.Conv2d(channels[index], space.num_classes, 1) for index in self.skipped)
         for parameter in self.scores.parameters():
             nn.init.zeros_(parameter)  # section 4.2: a skip starts without a say
-        self.aux_head = auxiliary_head(channels[-2], num_classes, dropout) if aux_weight else None
-        self.aux_weight = aux_weight
+        self.finish(channels[-2])
         load_encoder_weights(self.encoder, weights, name)
 
     def encode(self, image: Tensor) -> list[Tensor]:
@@ -81,7 +81,7 @@ class FCN(Network):
         for score, index in zip(self.scores, self.skipped, strict=True):
             finer = score(stages[index])
             logits = finer + F.interpolate(logits, size=finer.shape[-2:], mode="bilinear", align_corners=False)
-        side = (
-            {"aux": SideOutput(self.restore(self.aux_head(stages[-2]), size), self.aux_weight)} if self.aux_head else {}
-        )
-        return Output(self.restore(logits, size), features, side=side)
+        return self.output(logits, features, stages, size)
+
+    def classifiers(self) -> list[nn.Module]:
+        return [*super().classifiers(), self.scores]

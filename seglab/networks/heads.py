@@ -1,6 +1,7 @@
 """Heads beside the main one: embeddings for contrastive losses, and the auxiliary head."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def neck(channels: int, dropout: float) -> nn.Sequential:
@@ -34,3 +35,27 @@ def representation_head(channels: int, dim: int) -> nn.Sequential:
     for width in (channels, dim):
         layers += [nn.Conv2d(width, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(), nn.Dropout2d(0.1)]
     return nn.Sequential(*layers, nn.Conv2d(dim, dim, 1))
+
+
+def last_convolutions(head: nn.Module) -> list[nn.Conv2d]:
+    """Those whose output channels are the head's: the last one of a sequence, all of parallel branches."""
+    if isinstance(head, nn.Conv2d):
+        return [head]
+    parts = [found for child in head.children() if (found := last_convolutions(child))]
+    return [layer for found in (parts[-1:] if isinstance(head, nn.Sequential) else parts) for layer in found]
+
+
+@torch.no_grad()
+def widen(layer: nn.Conv2d, channels: int, rows: Tensor) -> None:
+    """Give a convolution more output channels; output i of before becomes output ``rows[i]``.
+
+    New weights are normal with the standard deviation of the old ones, new biases 0.
+    """
+    old = dict(layer.named_parameters())
+    for name, value in old.items():
+        new = value.new_zeros(channels, *value.shape[1:])
+        if name == "weight":
+            nn.init.normal_(new, std=value.std().item())
+        new[rows.to(new.device)] = value
+        setattr(layer, name, nn.Parameter(new, requires_grad=value.requires_grad))
+    layer.out_channels = channels

@@ -7,15 +7,14 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
-import torch.nn.functional as F
 from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import Tensor, nn
 
+from seglab.labels import LabelSpace
 from seglab.networks.base import Network
 from seglab.networks.encoders import find_encoder, mean_std, near, set_multi_grid, timm_name
-from seglab.networks.heads import auxiliary_head, projection_head
 from seglab.networks.weights import load_encoder_weights
-from seglab.types import Output, SeglabError, SideOutput
+from seglab.types import Output, SeglabError
 
 DECODERS: dict[str, type[nn.Module]] = {
     decoder.__name__: decoder
@@ -30,7 +29,7 @@ GIVEN_ELSEWHERE = {
     "encoder_weights": "weights",
     "encoder_output_stride": "output_stride",
     "output_stride": "output_stride",
-    "classes": "num_classes",
+    "classes": "the classes of the data",
 }
 WITHOUT_EFFECT = ("in_channels", "activation", "upsampling", "aux_params", "kwargs", "self")
 
@@ -38,11 +37,8 @@ WITHOUT_EFFECT = ("in_channels", "activation", "upsampling", "aux_params", "kwar
 class Segmenter(Network):
     """An encoder-decoder from segmentation-models-pytorch. ``features`` are what its segmentation head sees.
 
-    In training mode, decoders with a global pooling branch (DeepLabV3, DeepLabV3Plus, PAN, PSPNet, UPerNet) need
-    batches of at least two images: batch normalisation cannot normalise a single value.
-
     Args:
-        num_classes: classes to tell apart, K.
+        space: classes to tell apart.
         decoder: DeepLabV3, DeepLabV3Plus, DPT, FPN, Linknet, MAnet, PAN, PSPNet, Segformer, Unet, UnetPlusPlus or
             UPerNet. DPT wants a vision transformer as encoder.
         encoder: name of an encoder of segmentation-models-pytorch (``resnet50``, ``mit_b0``) or of timm, with or
@@ -54,14 +50,10 @@ class Segmenter(Network):
             no choice.
         multi_grid: dilations of the blocks of a ResNet's last stage, such as [2, 4, 8] (CPS, AEL). None: those that the
             output stride implies.
-        projection: width of an embedding per pixel, L2-normalised, in ``aux["projection"]`` (B projection h w), for
-            contrastive losses: convolution 1x1 - batch normalisation - ReLU - convolution 1x1 on the features.
-            0 for none.
-        aux_weight: of the loss of a second head, on the encoder's last stage but one (layer 3 of a ResNet);
-            0: no such head. Its logits are ``side["aux"]``.
         decoder_options: further arguments of the decoder as segmentation-models-pytorch names them
             (``decoder_channels``, ``decoder_atrous_rates``, ``encoder_depth``), or of a timm encoder
             (``drop_path_rate``).
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
 
     Raises:
         SeglabError: an unknown decoder, encoder or option, a stride they do not support, or weights that do not fit.
@@ -69,36 +61,33 @@ class Segmenter(Network):
 
     def __init__(
         self,
-        num_classes: int,
+        space: LabelSpace,
         decoder: str = "DeepLabV3Plus",
         encoder: str = "tu-tf_efficientnet_lite0",
         weights: str = "imagenet",
         output_stride: int = 0,
-        projection: int = 0,
         multi_grid: tuple[int, ...] = (),
-        aux_weight: float = 0.0,
         decoder_options: dict[str, Any] | None = None,
+        **common: Any,
     ) -> None:
         encoder = find_encoder(encoder)
-        model = build(decoder, encoder, output_stride, num_classes, decoder_options or {})
+        model = build(decoder, encoder, output_stride, space.num_classes, decoder_options or {})
         stride: int = model.encoder.output_stride
         # DPT halves the grid of a vision transformer once more; PAN pools the last stage by 8.
         multiple = math.lcm(32, stride) if decoder == "DPT" else stride
         minimum = 8 * stride if decoder == "PAN" else max(32, multiple)
-        super().__init__(*mean_std(encoder), multiple=multiple, minimum=minimum)
+        super().__init__(space, mean_std(encoder), multiple, minimum, **common)
 
         if multi_grid:
             set_multi_grid(model.encoder, multi_grid)
         self.encoder = model.encoder
         self.decoder: nn.Module = model.decoder
         # Without smp's own upsampling, which aligns corners.
-        self.head: nn.Module = model.segmentation_head.head if decoder == "DPT" else model.segmentation_head[0]
-        self.feature_channels = channels = next(
+        self.head = model.segmentation_head.head if decoder == "DPT" else model.segmentation_head[0]
+        self.feature_channels = next(
             module.in_channels for module in self.head.modules() if isinstance(module, nn.Conv2d)
         )
-        self.projection = projection_head(channels, projection) if projection else None
-        self.aux_head = auxiliary_head(model.encoder.out_channels[-2], num_classes, dropout=0.1) if aux_weight else None
-        self.aux_weight = aux_weight
+        self.finish(model.encoder.out_channels[-2])
         load_encoder_weights(self.encoder, weights, encoder)
 
     def encode(self, image: Tensor) -> list[Tensor]:
@@ -115,12 +104,7 @@ class Segmenter(Network):
             features = self.decoder(maps, tokens)  # B D h w
         else:
             features = self.decoder(list(stages))
-        logits = self.restore(self.head(features), size)  # B K H W
-        aux = {"projection": F.normalize(self.projection(features), dim=1)} if self.projection else {}
-        side = (
-            {"aux": SideOutput(self.restore(self.aux_head(maps[-2]), size), self.aux_weight)} if self.aux_head else {}
-        )
-        return Output(logits, features, aux, side)
+        return self.output(self.head(features), features, maps, size)
 
 
 def build(decoder: str, encoder: str, output_stride: int, num_classes: int, options: dict[str, Any]) -> Any:

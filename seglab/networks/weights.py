@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import segmentation_models_pytorch as smp
@@ -140,10 +141,17 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
     Raises:
         SeglabError: the file is missing, or holds no state dict; as ``read_tensors``.
     """
+    return unwrap(read_file(source), source)
+
+
+def read_file(source: str) -> Any:
     path = Path(source).expanduser()
     if not path.is_file():
         raise SeglabError(f"weights {source!r}: no such file; {HOW_TO_GET_WEIGHTS}")
-    state = read_tensors(path, "weights")
+    return read_tensors(path, "weights")
+
+
+def unwrap(state: Any, source: str) -> dict[str, Tensor]:
     for wrapper in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -153,28 +161,6 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
             f"weights {source!r} hold no state dict (names to tensors), also not under {', '.join(WRAPPERS)}"
         )
     return state
-
-
-def load_student(network: nn.Module, checkpoint: str) -> None:
-    """Give a network the weights of the student of another run, all of them.
-
-    Raises:
-        SeglabError: no checkpoint of a run, or its student is another network or has another number of classes.
-    """
-    state = {
-        key.removeprefix("student."): value
-        for key, value in read_state_dict(checkpoint).items()
-        if key.startswith("student.")
-    }
-    own = network.state_dict()
-    wrong = [key for key in own.keys() | state.keys() if key not in own or key not in state]
-    wrong += [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
-    if wrong:
-        raise SeglabError(
-            f"the student of checkpoint {checkpoint!r} is another network or has other classes: {len(wrong)} tensors "
-            f"differ: {some(sorted(wrong))}. Start from a run with the same network section"
-        )
-    network.load_state_dict(state)
 
 
 def lite_package(encoder_name: str) -> str:

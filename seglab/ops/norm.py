@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -32,6 +33,29 @@ def frozen_statistics(module: nn.Module, frozen: bool = True) -> Iterator[None]:
     finally:
         for norm, momentum in norms:
             norm.momentum = momentum
+
+
+class SingleValueBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation that also trains on one value per channel (B h w = 1), where there is no variance.
+
+    For such a call it uses its running statistics, and leaves them alone.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+def replace_norms(module: nn.Module) -> None:
+    """Let every plain ``nn.BatchNorm2d`` inside a module train on single values; parameters and buffers stay."""
+    for name, child in module.named_children():
+        if type(child) is nn.BatchNorm2d:
+            norm = SingleValueBatchNorm2d(child.num_features, child.eps, child.momentum, child.affine)
+            norm._parameters, norm._buffers, norm.training = child._parameters, child._buffers, child.training
+            setattr(module, name, norm)
+        else:
+            replace_norms(child)
 
 
 def local_statistics(module: nn.Module) -> dict[str, Tensor]:
@@ -99,7 +123,10 @@ def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
         SeglabError: a batch normalisation does more than these conversions know of.
     """
     for norm in batch_norms(module):
-        known = isinstance(norm, BatchNormAct2d | nn.SyncBatchNorm) or type(norm).forward is _BatchNorm.forward
+        known = (
+            isinstance(norm, BatchNormAct2d | nn.SyncBatchNorm | SingleValueBatchNorm2d)
+            or type(norm).forward is _BatchNorm.forward
+        )
         if not known:
             raise SeglabError(f"{type(norm).__name__} has no synchronised form: set trainer.sync_batchnorm to false")
     return _on_cpu(module) if device.type == "cpu" else convert_sync_batchnorm(module)

@@ -48,9 +48,10 @@ class Teacher(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
+        live = [norm for norm in batch_norms(self.network) if norm.training]  # those that the network does not freeze
         self.network.eval()
-        if mode and self.batch_statistics:
-            for norm in batch_norms(self.network):
+        if self.batch_statistics:
+            for norm in live:
                 norm.train()
         return self
 

@@ -3,6 +3,7 @@ from collections.abc import Iterable
 
 import pytest
 import torch
+from spaces import classes
 from torch import nn
 
 from seglab.methods.optim import Schedule, build_optimizer, follow_config, parameter_groups
@@ -11,7 +12,7 @@ from seglab.types import SeglabError
 
 
 def tiny() -> Segmenter:
-    return Segmenter(3, "DeepLabV3Plus", "tu-test_efficientnet", "none")
+    return Segmenter(classes(3), "DeepLabV3Plus", "tu-test_efficientnet", "none")
 
 
 def test_poly_decay() -> None:

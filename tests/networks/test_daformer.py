@@ -1,5 +1,6 @@
 import pytest
 import torch
+from spaces import classes
 from torch import nn
 
 from seglab.networks import DAFormerNetwork
@@ -9,7 +10,7 @@ from seglab.types import SeglabError
 
 def small(**arguments: object) -> DAFormerNetwork:
     options: dict = {"encoder": "test_efficientnet", "weights": "none", "width": 16, **arguments}
-    return DAFormerNetwork(5, **options)
+    return DAFormerNetwork(classes(5), **options)
 
 
 def test_features_are_the_fused_map_at_stride_four_and_logits_at_the_resolution_of_the_image() -> None:
@@ -22,12 +23,12 @@ def test_features_are_the_fused_map_at_stride_four_and_logits_at_the_resolution_
 
 
 def test_stages_are_those_of_strides_4_to_32() -> None:
-    stages = DAFormerNetwork(5, "mit_b0", "none").encode(torch.rand(1, 3, 64, 96))
+    stages = DAFormerNetwork(classes(5), "mit_b0", "none").encode(torch.rand(1, 3, 64, 96))
     assert [stage.shape[1:] for stage in stages] == [(32, 16, 24), (64, 8, 12), (160, 4, 6), (256, 2, 3)]
 
 
 def test_the_published_head_has_3_7_million_parameters() -> None:
-    network = DAFormerNetwork(19, "mit_b0", "none")
+    network = DAFormerNetwork(classes(19), "mit_b0", "none")
     head = sum(p.numel() for name, p in network.named_parameters() if not name.startswith("encoder."))
     embeddings = sum(channels * 256 + 256 for channels in (32, 64, 160, 256))
     norm, depthwise = 2 * 256, 1024 * 9 + 2 * 1024

@@ -4,6 +4,7 @@ import pytest
 import torch
 import yaml
 from probes import EXPERIMENTS
+from spaces import classes
 from torch import nn
 
 from seglab.networks import DPT
@@ -14,7 +15,7 @@ SMALL = "vit_small_patch14_dinov2.lvd142m"
 
 def tiny(num_classes: int = 5, **arguments: object) -> DPT:
     options: dict = {"encoder": "test_vit", "weights": "none", "channels": (8, 8, 16, 16), "width": 8, **arguments}
-    return DPT(num_classes, **options)
+    return DPT(classes(num_classes), **options)
 
 
 def dinov2(**arguments: object) -> DPT:
@@ -80,7 +81,7 @@ def test_stages_are_the_normalised_layers_of_the_transformer() -> None:
 def test_the_published_sizes(name: str, layers: list[int], parameters: float) -> None:
     section = yaml.safe_load((EXPERIMENTS / f"network/dpt_dinov2_{name}.yaml").read_text())
     with torch.device("meta"):
-        network = DPT(21, **section["init_args"] | {"weights": "none"})
+        network = DPT(classes(21), **section["init_args"] | {"weights": "none"})
     assert network.layers == layers
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(parameters, abs=0.1)
     assert network.multiple == 14
@@ -88,9 +89,9 @@ def test_the_published_sizes(name: str, layers: list[int], parameters: float) ->
 
 
 def test_a_file_of_dinov2_loads_with_its_mask_token(tmp_path: Path) -> None:
-    source, target = DPT(3, SMALL, "none"), tmp_path / "dinov2_vits14_pretrain.pth"
+    source, target = DPT(classes(3), SMALL, "none"), tmp_path / "dinov2_vits14_pretrain.pth"
     torch.save(source.encoder.state_dict() | {"mask_token": torch.zeros(1, 384)}, target)
-    loaded = DPT(3, SMALL, str(target))
+    loaded = DPT(classes(3), SMALL, str(target))
     for ours, theirs in zip(loaded.encoder.parameters(), source.encoder.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from jsonargparse import ArgumentParser
+from spaces import classes
 
 from seglab.networks import Network, NetworkFactory
 
@@ -24,20 +25,20 @@ def test_there_are_files() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_builds_a_network(path: Path) -> None:
-    network = factory(f"--network={path}", "--network.weights=none")(7).to("meta").eval()
+    network = factory(f"--network={path}", "--network.weights=none")(classes(7)).to("meta").eval()
     assert isinstance(network, Network)
     assert network(torch.rand(1, 3, 65, 97, device="meta")).logits.shape == (1, 7, 65, 97)
 
 
 def test_each_call_builds_another_network() -> None:
     build = factory("--network=Segmenter", "--network.encoder=test_efficientnet", "--network.weights=none")
-    first, second = build(3), build(3)
+    first, second = build(classes(3)), build(classes(3))
     assert not torch.equal(first.head.weight, second.head.weight)
 
 
 def test_the_tiny_network_is_tiny_and_trains() -> None:
     torch.manual_seed(0)
-    network = factory(f"--network={FOLDER / 'tiny.yaml'}")(2)
+    network = factory(f"--network={FOLDER / 'tiny.yaml'}")(classes(2))
     assert sum(parameter.numel() for parameter in network.parameters()) < 1_000_000
     image = torch.rand(4, 3, 64, 64)
     mask = (image[:, 0] + image[:, 1] > 1).long()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from spaces import classes
 from torch.nn import functional as F
 
 from seglab.networks import FCN
@@ -10,7 +11,7 @@ FCN_8S = {"output_stride": 32, "skips": (16, 8)}
 
 def tiny(**arguments: object) -> FCN:
     options: dict = {"encoder": "test_resnet", "weights": "none", **arguments}
-    return FCN(5, **options)
+    return FCN(classes(5), **options)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from spaces import classes
 from torch import Tensor, nn
 
 from seglab.networks import Network, Segmenter
@@ -13,14 +14,14 @@ TINY = {"decoder_channels": 16}
 
 def tiny(num_classes: int = 5, **arguments: object) -> Segmenter:
     options: dict = {"encoder": "test_efficientnet", "weights": "none", "decoder_options": TINY, **arguments}
-    return Segmenter(num_classes, **options)
+    return Segmenter(classes(num_classes), **options)
 
 
 class Recorder(Network):
     """Its logits are the prepared image's first channel, so a test sees what an encoder sees."""
 
     def __init__(self) -> None:
-        super().__init__(mean=(0.5, 0.4, 0.3), std=(0.5, 0.25, 0.2), multiple=16)
+        super().__init__(classes(1), ((0.5, 0.4, 0.3), (0.5, 0.25, 0.2)), 16, 32)
         self.encoder, self.feature_channels = nn.Identity(), 3
 
     def encode(self, image: Tensor) -> list[Tensor]:
@@ -60,7 +61,7 @@ def test_images_that_are_not_float_are_refused() -> None:
 @pytest.mark.parametrize("size", [(65, 97), (32, 32), (30, 7)])
 def test_every_decoder_gives_logits_at_the_resolution_of_the_image(decoder: str, size: tuple[int, int]) -> None:
     encoder = "test_vit" if decoder == "DPT" else "test_efficientnet"
-    network = Segmenter(5, decoder, encoder, "none").eval()
+    network = Segmenter(classes(5), decoder, encoder, "none").eval()
     with torch.no_grad():
         output = network(torch.rand(1, 3, *size))
     assert output.logits.shape == (1, 5, *size)
@@ -112,28 +113,6 @@ def test_split_shares_batch_statistics_in_training() -> None:
     assert (together - network(dark).logits).abs().max() > 1e-3
 
 
-def test_projection_has_unit_norm_and_trains_the_encoder() -> None:
-    network = tiny(projection=8)
-    projection = network(torch.rand(2, 3, 64, 64)).aux["projection"]
-    assert projection.shape == (2, 8, 16, 16)
-    torch.testing.assert_close(projection.norm(dim=1), torch.ones(2, 16, 16))
-    projection[:, 0].sum().backward()
-    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in network.encoder.parameters())
-
-
-@pytest.mark.parametrize(
-    ("decoder", "encoder"), [("DeepLabV3Plus", "resnet18"), ("Segformer", "mit_b0"), ("DPT", "test_vit")]
-)
-def test_auxiliary_head_on_the_stage_before_the_last(decoder: str, encoder: str) -> None:
-    network = Segmenter(5, decoder, encoder, "none", aux_weight=0.4)
-    output = network(torch.rand(2, 3, 65, 97))
-    assert (network.aux_weight, tuple(output.side)) == (0.4, ("aux",))
-    assert output.side["aux"].logits.shape == output.logits.shape == (2, 5, 65, 97)
-    output.side["aux"].logits.square().mean().backward()
-    assert all(p.grad is None for p in [*network.decoder.parameters(), *network.head.parameters()])
-    assert any(p.grad is not None and p.grad.any() for p in network.encoder.parameters())
-
-
 def test_two_networks_differ() -> None:
     first, second = (dict(tiny().named_parameters()) for _ in range(2))
     for name in ("head.weight", "encoder.model.conv_stem.weight"):
@@ -158,7 +137,7 @@ def test_a_smp_encoder_wins_over_a_timm_one_of_the_same_name() -> None:
         ({"decoder": "FPN", "encoder": "swin_tiny_patch4_window7_224", "decoder_options": {}}, "strict_img_size"),
         ({"encoder": "resnet18", "decoder_options": {"decoder_chanels": 16}}, "decoder_channels"),
         ({"decoder_options": {"decoder_chanels": 16}}, "decoder_chanels"),
-        ({"decoder_options": {"classes": 16}}, "num_classes"),
+        ({"decoder_options": {"classes": 16}}, "classes of the data"),
         ({"decoder_options": {"upsampling": 4}}, "no effect"),
     ],
 )

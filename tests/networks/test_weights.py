@@ -6,6 +6,7 @@ import timm
 import torch
 from hostile import write_hostile
 from safetensors.torch import save_file
+from spaces import classes
 from torch import Tensor, nn
 
 from seglab.networks import DeepLabV2, Segmenter
@@ -18,7 +19,7 @@ LITE0 = "tf_efficientnet_lite0"
 
 
 def segmenter(weights: str = "none", encoder: str = NAME) -> Segmenter:
-    return Segmenter(3, "DeepLabV3Plus", encoder, weights, decoder_options={"decoder_channels": 16})
+    return Segmenter(classes(3), "DeepLabV3Plus", encoder, weights, decoder_options={"decoder_channels": 16})
 
 
 def randomised(module: nn.Module) -> nn.Module:
@@ -93,7 +94,7 @@ def test_encoders_of_smp_take_classifiers_too(tmp_path: Path) -> None:
 
 def test_deeplabv2_takes_a_classifier(tmp_path: Path) -> None:
     classifier = randomised(timm.create_model("test_resnet"))
-    network = DeepLabV2(3, "test_resnet", save(classifier.state_dict(), tmp_path / "w.pt"))
+    network = DeepLabV2(classes(3), "test_resnet", save(classifier.state_dict(), tmp_path / "w.pt"))
     assert torch.equal(network.encoder.layer4[0].conv1.weight, classifier.layer4[0].conv1.weight)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from spaces import classes
 
 from seglab.labels import IGNORE
 from seglab.networks import Segmenter
@@ -35,7 +36,7 @@ def test_rows_keep_the_order_of_labels():
 
 @pytest.mark.parametrize("size", [(40, 70), (64, 96)])
 def test_the_grid_of_a_network_covers_its_extent(size):
-    network = Segmenter(2, encoder="tu-test_efficientnet", weights="none").eval()
+    network = Segmenter(classes(2), encoder="tu-test_efficientnet", weights="none").eval()
     with torch.no_grad():
         features = network(torch.rand(1, 3, *size)).features
     extent = network.extent(size)

@@ -81,7 +81,7 @@ class DAFormer(DACS):
     def build(self) -> None:
         super().build()
         # Another network, because ``init_from`` may have given the student other weights than the published ones.
-        self.imagenet = Frozen(self.network(self.num_classes))
+        self.imagenet = Frozen(self.network(self.space))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]

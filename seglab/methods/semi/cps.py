@@ -51,7 +51,7 @@ class CPS(Method):
 
     def build(self) -> None:
         super().build()
-        self.other = self.network(self.num_classes)
+        self.other = self.network(self.space)
 
     def evaluated(self) -> dict[str, nn.Module]:
         return {"student": self.student, "other": self.other}

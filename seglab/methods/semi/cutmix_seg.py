@@ -1,6 +1,6 @@
 """CutMix-Seg: what the teacher says of two images, mixed, is what the student says of the mixed image."""
 
-from typing import Any, Self
+from typing import Any
 
 from jsonargparse import lazy_instance
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import Tensor
 from seglab.methods.base import Method
 from seglab.ops.losses import pixel_mean, sigmoid_rampup, squared_distance
 from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix, cutmix_partner, ground_truth
-from seglab.ops.norm import batch_norms, frozen_statistics
+from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, hard_label, pixel_threshold
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import StrongView
@@ -32,8 +32,6 @@ class CutMixSeg(Method):
         per_pixel: count only the pixels where the teacher is sure; otherwise all, times the share of those pixels.
         ramp_up: steps over which the weight rises as exp(-5 (1 - t)^2); 0: no ramp.
         decay: share of the old teacher kept per step, also for its running statistics.
-        freeze_norm: batch normalisation always uses its running statistics and never changes them, as published; for
-            pre-trained networks.
         update_bn_on_strong: let mixed images enter the running statistics of batch normalisation.
         strong: photometric perturbation of the student's images, off in the paper; that of its sequel (French and
             Mackiewicz, 2021) is jitter of 0.4, 0.4, 0.4, 0.1 and grayscale, without blur.
@@ -47,7 +45,6 @@ class CutMixSeg(Method):
         per_pixel: bool = False,
         ramp_up: int = 0,
         decay: float = 0.99,
-        freeze_norm: bool = False,
         update_bn_on_strong: bool = False,
         strong: StrongView = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0),
         boxes: BoxSampler = lazy_instance(FixedAreaBox),
@@ -57,18 +54,12 @@ class CutMixSeg(Method):
         require(0 <= threshold <= 1, "CutMixSeg.threshold", threshold, "give a confidence in [0, 1]")
         self.weight, self.ramp_up, self.decay = weight, ramp_up, decay
         self.threshold, self.trust = threshold, pixel_threshold if per_pixel else batch_ratio
-        self.freeze_norm, self.update_bn_on_strong = freeze_norm, update_bn_on_strong
+        self.update_bn_on_strong = update_bn_on_strong
         self.strong, self.boxes = strong, boxes
 
     def build(self) -> None:
         super().build()
         self.teacher = Teacher(self.student, self.decay, warmup=False, average_buffers=True)
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        for norm in batch_norms(self) if self.freeze_norm else []:
-            norm.eval()
-        return self
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]

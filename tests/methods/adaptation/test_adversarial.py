@@ -118,7 +118,7 @@ def test_wrong_settings_are_named(name: str) -> None:
 @pytest.mark.parametrize("kind", ["minent", "advent"])
 def test_auxiliary_heads_train_through_the_command_line(kind: str, camvid: Path, tmp_path: Path) -> None:
     network = ["--network", "DeepLabV2", "--network.encoder", "test_resnet", "--network.weights", "none"]
-    flags = [*network, "--network.aux_weight", "0.1", "--network.train_norms", "false"]
+    flags = [*network, "--network.aux_weight", "0.1", "--network.train_norms", "affine_fixed"]
     assert main(fit_command(kind, camvid, tmp_path, 2, *flags)) == 0
     run = only_run(tmp_path)
     term = "entropy_aux" if kind == "minent" else "fooling_aux"

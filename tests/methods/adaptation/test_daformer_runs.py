@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from probes import EXPERIMENTS, break_off, fit_command, only_run, rows, same, weights
+from spaces import classes
 
 from seglab.cli import main
 from seglab.networks import Segmenter
@@ -14,7 +15,7 @@ from seglab.networks import Segmenter
 def published(tmp_path: Path) -> list[str]:
     """Flags for encoder weights from a file, which no seed can repeat."""
     torch.manual_seed(77)
-    encoder = Segmenter(3, encoder="tu-test_efficientnet", weights="none").encoder
+    encoder = Segmenter(classes(3), encoder="tu-test_efficientnet", weights="none").encoder
     torch.save(encoder.state_dict(), tmp_path / "encoder.pt")
     return ["--network.weights", str(tmp_path / "encoder.pt"), "--model.distance_weight", "1.0"]
 

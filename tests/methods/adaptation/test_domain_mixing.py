@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from pointwise import OFF, Pointwise, batch, method
 from torch import Tensor, nn
 
+from seglab.labels import LabelSpace
 from seglab.methods import CLUDA, DACS, DAFormer, Schedule
 from seglab.ops import mixing
 from seglab.ops.mixing import Pixels
@@ -23,10 +24,10 @@ FAMILY = [DACS, DAFormer, CLUDA]
 class Known(Pointwise):
     """Class probabilities are the colours; what the encoder computes before them is scaled by a weight."""
 
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(num_classes)
+    def __init__(self, space: LabelSpace) -> None:
+        super().__init__(space)
         self.encoder = nn.Conv2d(3, 3, 1, groups=3, bias=False)
-        self.head = nn.Conv2d(3, num_classes, 1, bias=False)
+        self.head = nn.Conv2d(3, space.num_classes, 1, bias=False)
         nn.init.ones_(self.encoder.weight)
         nn.init.zeros_(self.head.weight)
         self.feature_channels = 3
@@ -150,8 +151,8 @@ class Moved(Known):
     offsets = (torch.tensor([3.0, 4.0, 0.0]), torch.zeros(3))
     built = 0
 
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(num_classes)
+    def __init__(self, space: LabelSpace) -> None:
+        super().__init__(space)
         self.encoder = nn.Conv2d(3, 3, 1, groups=3)
         nn.init.ones_(self.encoder.weight)
         with torch.no_grad():
@@ -176,8 +177,8 @@ def test_frozen_encoder_sees_what_the_student_sees() -> None:
     torch.manual_seed(0)
 
     class Normalised(Known):
-        def __init__(self, num_classes: int) -> None:
-            super().__init__(num_classes)
+        def __init__(self, space: LabelSpace) -> None:
+            super().__init__(space)
             self.mean.fill_(0.4)
             self.std.fill_(0.2)
 

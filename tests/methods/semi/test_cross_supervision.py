@@ -7,7 +7,7 @@ import torch
 from pointwise import Everywhere, Pointwise, batch, method
 from torch import Tensor, nn
 
-from seglab.labels import IGNORE
+from seglab.labels import IGNORE, LabelSpace
 from seglab.methods import CPS
 from seglab.networks import Segmenter
 from seglab.ops.mixing import FixedAreaBox
@@ -142,9 +142,9 @@ def test_a_single_image_is_mixed_with_a_labeled_one() -> None:
 class Normed(Pointwise):
     """With batch normalisation in the encoder."""
 
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(num_classes)
-        self.encoder = nn.Sequential(self.encoder, nn.BatchNorm2d(num_classes))
+    def __init__(self, space: LabelSpace) -> None:
+        super().__init__(space)
+        self.encoder = nn.Sequential(self.encoder, nn.BatchNorm2d(space.num_classes))
 
 
 @pytest.mark.parametrize("update_bn_on_strong", [True, False])
@@ -161,8 +161,8 @@ def test_mixed_images_stay_out_of_the_running_statistics(update_bn_on_strong: bo
 
 
 def test_the_networks_differ_and_stay_different() -> None:
-    def network(num_classes: int) -> Segmenter:
-        return Segmenter(num_classes, "FPN", "tu-test_efficientnet", "none")
+    def network(space: LabelSpace) -> Segmenter:
+        return Segmenter(space, "FPN", "tu-test_efficientnet", "none")
 
     module, data = method(CPS, network=network), batch(2, (32, 32))
     optimizer = torch.optim.SGD(module.parameters(), 0.01)
