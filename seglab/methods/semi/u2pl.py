@@ -12,7 +12,7 @@ from seglab.networks import Network
 from seglab.networks.heads import representation_head
 from seglab.ops.contrast import Cells, QueueContrast, QueueSettings
 from seglab.ops.losses import pixel_cross_entropy, pixel_mean
-from seglab.ops.mixing import CutMix, HalfBox, Mixing, cutmix_partner, ground_truth
+from seglab.ops.mixing import CutMix, Mixing, cutmix_partner, ground_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import hard_label, lowest_entropy
 from seglab.ops.teacher import Teacher
@@ -61,7 +61,7 @@ class U2PL(Method):
         decay: float = 0.99,
         batch_statistics: bool = True,
         update_bn_on_strong: bool = False,
-        mixing: Mixing = lazy_instance(CutMix, boxes=HalfBox(), probability=0.5),
+        mixing: Mixing = lazy_instance(CutMix, probability=0.5),
         **common: Any,
     ) -> None:
         super().__init__(**common)
