@@ -113,13 +113,17 @@ def check_yaml(text: str) -> None:
         raise yaml.YAMLError("it is nested too deeply") from error
 
 
-def write_whole(path: Path, content: str | bytes | Callable[[BinaryIO], object], durable: bool = False) -> None:
+Content = str | bytes | Callable[[BinaryIO], object]  # of a file: text, written as UTF-8; bytes; or what writes to it
+
+
+def write_whole(path: Path, content: Content, durable: bool = False, keep: Path | None = None) -> None:
     """Write a file in one step: who reads it, or is killed here, finds the old file or the new one. Creates its folder.
 
     Args:
         path: file to write or replace.
-        content: text (written as UTF-8), bytes, or a function that writes to an open file.
+        content: text, bytes, or a function that writes to an open file.
         durable: wait until the disk has the content, so that it is whole after a power cut too.
+        keep: what the old file becomes, just before the new one takes its place; None: it is dropped.
 
     Raises:
         OSError: it cannot be written; the old file is kept. Errors of ``content`` pass through.
@@ -135,9 +139,12 @@ def write_whole(path: Path, content: str | bytes | Callable[[BinaryIO], object],
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+        if keep and path.is_file():
+            path.replace(keep)
         partial.replace(path)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
 
 
 def remove_partial(folder: Path, deep: bool = False, age: float = 0.0) -> None:
@@ -154,16 +161,16 @@ def remove_partial(folder: Path, deep: bool = False, age: float = 0.0) -> None:
                 path.unlink(missing_ok=True)
 
 
-def write_output(path: Path, text: str) -> None:
-    """``write_whole`` for the file of ``--output``.
+def write_output(path: Path, content: Content, flag: str = "--output") -> None:
+    """``write_whole`` for a file that the user named with a flag.
 
     Raises:
-        SeglabError: it cannot be written.
+        SeglabError: it cannot be written; names the flag.
     """
     try:
-        write_whole(path, text)
+        write_whole(path, content)
     except OSError as error:
-        raise SeglabError(f"cannot write {path} ({error.strerror}): choose another --output") from error
+        raise SeglabError(f"cannot write {path} ({error.strerror}): choose another {flag}") from error
 
 
 def hold(folder: Path) -> None:

@@ -1,11 +1,12 @@
 """Pictures for people: masks over images, sheets of thumbnails, and image files that are whole or absent."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from seglab.files import write_whole
 
 GAP = 4  # pixels between the cells of a sheet
 LINE = 18  # height of a caption
@@ -25,23 +26,18 @@ def overlay(image: np.ndarray, classes: np.ndarray, colours: np.ndarray, alpha: 
 
 
 def write_image(path: Path, image: np.ndarray, palette: np.ndarray | None = None) -> None:
-    """Write H W or H W 3 uint8 in the format of the ending; a reader sees the old file or the whole new one.
+    """Write a picture in the format of the ending, as ``write_whole``.
 
     Args:
         path: image file to write.
         image: H W or H W 3 uint8.
         palette: 256 3 uint8, the colours of the values of an H W image; makes it a palette PNG.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}_{path.name}")
     picture = Image.fromarray(image)
     if palette is not None:
         picture.putpalette(palette.tobytes())
-    try:
-        picture.save(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    write_whole(path, lambda file: picture.save(file, kind))
 
 
 def contact_sheet(

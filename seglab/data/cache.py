@@ -11,21 +11,17 @@ import os
 import re
 import shutil
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from seglab.data.decode import read_image, read_pair, scaled_size
 from seglab.data.files import Item, describe
+from seglab.files import held, parallel_map, progress, remove_partial, write_whole
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 
@@ -33,8 +29,6 @@ FORMAT = 1
 INDEX = "cache.json"
 SHARD_BYTES = 1 << 30
 SPARE_BYTES = 1 << 26  # of disk, for the index
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Entry(NamedTuple):
@@ -140,7 +134,7 @@ def write_cache(
         space: decodes the masks.
         folder: of the cache; created.
         scale: images are resized by it (INTER_AREA), masks likewise (nearest).
-        workers: decoding threads; 0: one per CPU core.
+        workers: decoding threads, as ``parallel_map`` takes them.
         shard_bytes: a shard ends with the image that reaches it.
 
     Returns:
@@ -155,17 +149,18 @@ def write_cache(
     unique = {item.image: item for item in sorted(items, key=lambda item: item.mask is not None)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        with held(folder):
+            remove_partial(folder)
             decode = [int(index) for index in space.decode]
             kept = _whole_entries(folder, scale, decode)
             wanted = [item for _, item in sorted(unique.items())]
-            held = {root / entry.image: entry for entry in kept}
-            todo = [i for i in wanted if i.image not in held or not _is_current(held[i.image], i, root)]
-            sizes = list(_progress(_ahead(pool, lambda item: _bytes(item, scale), todo), len(todo), "sizes"))
+            known = {root / entry.image: entry for entry in kept}
+            todo = [i for i in wanted if i.image not in known or not _is_current(known[i.image], i, root)]
+            sizes = list(parallel_map(lambda item: _bytes(item, scale), todo, "sizes", workers))
             _check_disk(folder, sum(sizes), len(todo))
             redone = {item.image for item in todo}
-            entries = [held[item.image] for item in wanted if item.image not in redone]
-            decoded = iter(_progress(_ahead(pool, _decoder(root, space, scale), todo), len(todo), "decoding"))
+            entries = [known[item.image] for item in wanted if item.image not in redone]
+            decoded = parallel_map(_decoder(root, space, scale), todo, "decoding", workers)
             for count in _shares(sizes, shard_bytes):
                 entries += _write_shard(folder, Index(scale, decode, []), decoded, count)
             _finish(folder, Index(scale, decode, entries))
@@ -183,7 +178,7 @@ def verify_cache(folder: Path) -> int:
     index = load_index(folder)
     spoiled = [
         entry.image
-        for entry in _progress(index.entries, len(index.entries), "verifying")
+        for entry in progress(index.entries, "verifying")
         if not _is_sound(np.memmap(folder / entry.shard, np.uint8, "r"), entry)
     ]
     if spoiled:
@@ -308,20 +303,20 @@ def _write_shard(
     """Write the next ``count`` images to a new shard, and what they are beside it."""
     taken = [int(path.stem.removeprefix("shard_")) for path in folder.glob("shard_*.bin")]
     shard = folder / f"shard_{max(taken, default=-1) + 1:05d}.bin"
-    unfinished = shard.with_suffix(".tmp")
     entries = []
-    with unfinished.open("wb") as file:
+
+    def write(file: BinaryIO) -> None:
         for _ in range(count):
             entry, image, mask = next(decoded)
             entries.append(entry._replace(shard=shard.name, offset=file.tell()))
             file.write(image.data)
             file.write(mask.data)
         file.flush()
-        os.fsync(file.fileno())
-    written = np.memmap(unfinished, np.uint8, "r")
-    if not all(_is_sound(written, entry) for entry in entries):
-        raise SeglabError(f"{unfinished} does not read back as it was written: check the disk, or choose another one")
-    unfinished.replace(shard)
+        written = np.memmap(file.name, np.uint8, "r")
+        if not all(_is_sound(written, entry) for entry in entries):
+            raise SeglabError(f"{shard} does not read back as it was written: check the disk, or choose another one")
+
+    write_whole(shard, write, durable=True)
     _write_index(shard.with_suffix(".json"), index._replace(entries=entries))
     return entries
 
@@ -396,48 +391,4 @@ def _is_possible(entry: Entry) -> bool:
 
 
 def _write_index(path: Path, index: Index) -> None:
-    unfinished = path.with_suffix(".tmp_json")
-    with unfinished.open("w") as file:
-        json.dump({"format": FORMAT, **index._asdict()}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second process from writing to the folder; the system lets go of the lock of a killed one."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SeglabError(f"{folder} is being written by another process: wait for it") from error
-        except OSError:  # a file system without locks
-            pass
-        yield
-
-
-def _ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], values: Sequence[T]) -> Iterator[R]:
-    """Results in order, a few computed ahead: decoded images must not pile up behind a slow disk."""
-    waiting: deque[Future[R]] = deque()
-    depth = 2 * (os.cpu_count() or 1)
-    try:
-        for value in values:
-            waiting.append(pool.submit(function, value))
-            if len(waiting) > depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _progress(values: Iterable[R], total: int, title: str) -> Iterable[R]:
-    console = Console(stderr=True)
-    return track(values, title, total, console=console, transient=True, disable=not console.is_terminal)
+    write_whole(path, json.dumps({"format": FORMAT, **index._asdict()}), durable=True)

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from uuid import uuid4
 
 import cv2
 import numpy as np
 
 from seglab.data.decode import read_labels
 from seglab.data.files import Item
-from seglab.data.parallel import parallel_map
+from seglab.files import parallel_map, remove_partial, write_whole
 from seglab.labels import LabelSpace
 from seglab.types import SeglabError
 
@@ -94,10 +93,8 @@ def _save(path: Path, pixels: np.ndarray) -> None:
     content = BytesIO()
     np.save(content, pixels)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{uuid4().hex}")
-        partial.write_bytes(content.getvalue() + _checksum(content.getvalue()))
-        partial.replace(path)
+        remove_partial(path.parent, age=3600)  # other runs may be writing
+        write_whole(path, content.getvalue() + _checksum(content.getvalue()))
     except OSError as error:
         raise SeglabError(
             f"{path} cannot be written ({error.strerror}): set --data.statistics to a folder that can be"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seglab.files import remove_partial
 from seglab.labels import CITYSCAPES, IGNORE, VOC, LabelSpace, distinct_palette
 from seglab.pictures import overlay, write_image
 from seglab.types import SeglabError
@@ -116,10 +117,8 @@ class Export:
         own = {file for name in names for file in self._files(name)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            remove_partial(self.folder)
             found = sorted(path.name for path in self.folder.iterdir())
-            for name in found:
-                if (unfinished := re.fullmatch(r"\.\d+_(.*)", name)) and unfinished[1] in own:
-                    (self.folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise SeglabError(f"cannot write to {self.folder} ({error.strerror}): choose another folder") from error
         foreign = [name for name in found if name not in own and not name.startswith(".")]

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from seglab.files import write_whole
 from seglab.runs.directory import LOG
 from seglab.types import SeglabError
 
@@ -171,7 +172,7 @@ def submit(folder: Path, name: str, runs: Mapping[Path, Sequence[str]], slurm: S
     """
     script = folder / f"submitted-{datetime.now():%Y%m%d-%H%M%S}.sh"
     try:
-        script.write_text(batch_script(name, script.with_suffix(".out"), runs, slurm, array))
+        write_whole(script, batch_script(name, script.with_suffix(".out"), runs, slurm, array))
         for run in runs:
             run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -184,7 +185,7 @@ def submit(folder: Path, name: str, runs: Mapping[Path, Sequence[str]], slurm: S
         raise SeglabError(f"{error}{limits} Nothing was submitted") from error
     for index, run in enumerate(runs):
         note = {"job": f"{job}_{index}" if array else job, "script": script.name}
-        (run / JOB).write_text(json.dumps(note) + "\n")
+        write_whole(run / JOB, json.dumps(note) + "\n")
     return job
 
 

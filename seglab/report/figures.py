@@ -1,7 +1,6 @@
 """Figures for a paper: PDF with embedded fonts, and PNG. Widths fit one or two columns of a page."""
 
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seglab.files import write_output
 from seglab.report.bands import Band, seed_bands
 from seglab.report.colours import method_colours, method_dashes
 from seglab.report.comparison import Comparison, Row, seed_of
@@ -56,16 +56,9 @@ def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def _save(figure: "Figure", path: Path) -> Path:
-    partial = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        when = {"CreationDate": None} if path.suffix == ".pdf" else {}  # the same runs give the same file
-        figure.savefig(partial, format=path.suffix[1:], dpi=DPI, metadata=when)
-        partial.replace(path)
-    except OSError as error:
-        raise SeglabError(f"cannot write {path} ({error.strerror}): choose another --export-figures") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    kind = path.suffix[1:]
+    when = {"CreationDate": None} if kind == "pdf" else {}  # the same runs give the same file
+    write_output(path, lambda file: figure.savefig(file, format=kind, dpi=DPI, metadata=when), "--export-figures")
     return path
 
 

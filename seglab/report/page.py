@@ -2,12 +2,12 @@
 
 import html
 import json
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from seglab.files import write_output
 from seglab.report.colours import method_colours, method_dashes
 from seglab.report.comparison import Comparison, Row
 from seglab.report.page_curves import class_scores, confusions, seed_curves
@@ -53,16 +53,7 @@ def write_page(
     }
     first, *rest = (WEB / "page.html").read_text(encoding="utf-8").split("@@")
     page = first + "".join(parts[part] if index % 2 == 0 else part for index, part in enumerate(rest))
-    partial = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_text(page, encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise SeglabError(f"cannot write --html {path} ({error.strerror}): choose another file") from error
+    write_output(path, page, "--html")
 
 
 def page_data(runs: Sequence[Run], comparison: Comparison, images: Sequence[str], digits: int) -> dict[str, Any]:

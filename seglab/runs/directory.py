@@ -1,6 +1,5 @@
 """Where a run lives and how it is found again: ``runs/<benchmark>/<method>/s<seed>-<time>/``."""
 
-import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -51,16 +50,10 @@ def writable(folder: Path, remedy: str) -> None:
     Raises:
         SeglabError: it cannot be written; ends with the remedy.
     """
-    probe = folder / f".writable-{os.getpid()}"
+    probe = folder / ".writable"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with probe.open("wb") as file:
-                file.write(bytes(ROOM))
-                file.flush()
-                os.fsync(file.fileno())
-        finally:
-            probe.unlink(missing_ok=True)
+        write_whole(probe, bytes(ROOM), durable=True)
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise SeglabError(f"cannot write to {folder} ({error.strerror}): {remedy}") from error
 

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from seglab.files import remove_partial, write_whole
 from seglab.labels import CITYSCAPES
 from seglab.streets.scene import render
 from seglab.streets.style import GAME, PHOTO
@@ -79,8 +80,7 @@ def write_streets(
         return counts
 
     frames = [frame for split in SPLITS for frame in plan(split, counts[split])]
-    for folder in sorted({(root / path).parent for frame in frames for path in (frame.image, frame.labels)}):
-        folder.mkdir(parents=True, exist_ok=True)
+    remove_partial(root, deep=True)
     workers = min(os.cpu_count() or 1 if workers is None else max(1, workers), len(frames))
     write = partial(write_frame, root, seed, size)
     if workers == 1:
@@ -88,7 +88,7 @@ def write_streets(
     else:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             finish(pool.map(write, frames, chunksize=8), len(frames))
-    replace(done, json.dumps(parameters).encode())
+    write_whole(done, json.dumps(parameters))
     return counts
 
 
@@ -124,13 +124,13 @@ def write_frame(root: Path, seed: int, size: tuple[int, int], frame: Frame) -> N
     rng = np.random.default_rng([seed, SPLITS.index(frame.split), frame.number])
     image, labels = render(rng, GAME if source else PHOTO, size)
     pixels = np.ascontiguousarray(image[..., ::-1])
-    replace(root / frame.image, cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+    write_whole(root / frame.image, cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
     stored = Image.fromarray(labels)
     if source:
         stored.putpalette(id_palette())  # which makes it a palette image
     buffer = BytesIO()
     stored.save(buffer, "PNG", compress_level=1)
-    replace(root / frame.labels, buffer.getvalue())
+    write_whole(root / frame.labels, buffer.getvalue())
 
 
 def id_palette() -> bytes:
@@ -141,10 +141,3 @@ def id_palette() -> bytes:
 def finish(done: Iterator[None], total: int) -> None:
     for _ in track(done, "streets", total=total, transient=True):
         pass
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file so that it is either whole or not there."""
-    partial_path = path.with_name(f".{path.name}.{os.getpid()}")
-    partial_path.write_bytes(content)
-    partial_path.replace(path)

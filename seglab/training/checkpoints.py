@@ -1,6 +1,5 @@
 """Checkpoints of a run: ``last`` to resume from, ``previous`` to it, ``best`` to evaluate; replaced in one step."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
+from seglab.files import remove_partial, write_whole
 from seglab.networks.tensor_files import DamagedFile, is_state_dict, read_tensors
 from seglab.runs.directory import BEST, CONFIG, LAST, PREVIOUS
 from seglab.training.failures import system_error
@@ -28,21 +28,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         target = Path(path)
-        partial = target.with_name(f".{target.name}.partial")
+        keep = target.with_name(Path(PREVIOUS).name) if target.name == Path(LAST).name else None
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            if target.name == Path(LAST).name and target.is_file():
-                target.replace(target.with_name(Path(PREVIOUS).name))
-            partial.replace(target)
+            write_whole(target, lambda file: torch.save(checkpoint, file), durable=True, keep=keep)
         except (OSError, RuntimeError) as error:  # torch turns the one that a write raises into the other
             cause = system_error(error)
             if cause is None:
                 raise
-            remove_partial(target.parent)
             raise SeglabError(f"cannot write checkpoint {target} ({cause.strerror}); the one before is kept") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -76,15 +68,6 @@ def last_whole(folder: Path) -> tuple[Path, str]:
     raise SeglabError(f"{'; '.join(flaws)}: train anew with `seglab fit -c {folder / CONFIG}`{best}")
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove what a process that was killed, or could not write, left of a checkpoint."""
-    for path in folder.glob(".*.partial"):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:  # the folder cannot be written, which whoever calls tells, or who writes next
-            return
-
-
 class Checkpoints(Checkpoint):
     """Saves ``last`` every few steps and at the end, and ``best`` (weights only) when the record says so.
 
@@ -102,7 +85,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._step = trainer.global_step
         if trainer.is_global_zero:
-            remove_partial((self.record.folder / LAST).parent)
+            remove_partial(self.record.folder, deep=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -4,7 +4,6 @@ Each image is predicted once. Its prediction waits in a folder beside the output
 all images, are known; an interrupted command goes on from there. The output appears in one step, when it is complete.
 """
 
-import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from seglab.data import SegmentationData
 from seglab.data.files import Item
 from seglab.data.pseudo_labels import DESCRIPTION
 from seglab.evaluation import PseudoLabelQuality
-from seglab.files import read_json
+from seglab.files import read_json, remove_partial, write_whole
 from seglab.labels import IGNORE
 from seglab.ops.pseudo import LEVELS
 from seglab.pictures import write_image
@@ -123,8 +122,10 @@ def _claim(work: Path, source: dict[str, Any]) -> None:
             f"{work} holds unfinished pseudo-labels with another {', '.join(changed)}: remove it, or run the command "
             "that began it"
         )
-    elif done := len(list((work / "predictions").glob("*.png"))):
-        print(f"seglab: going on: {done} images are predicted already", file=sys.stderr)
+    else:
+        remove_partial(work, deep=True)
+        if done := len(list((work / "predictions").glob("*.png"))):
+            print(f"seglab: going on: {done} images are predicted already", file=sys.stderr)
 
 
 def _predict_all(
@@ -172,11 +173,9 @@ def _path(work: Path, key: str) -> Path:
 
 
 def _write_png(path: Path, array: np.ndarray) -> None:
-    """A whole file or none; Pillow has no writer for 16 bits that is as fast."""
-    unfinished = path.with_name(f".{os.getpid()}_{path.name}")
+    """By OpenCV, for Pillow has no writer for 16 bits that is as fast."""
     _, encoded = cv2.imencode(".png", array, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    unfinished.write_bytes(encoded.tobytes())
-    unfinished.replace(path)
+    write_whole(path, encoded.tobytes())
 
 
 def _read(work: Path, key: str) -> Prediction:

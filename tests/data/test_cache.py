@@ -308,11 +308,15 @@ def test_it_asks_for_its_place_first(
 
 
 def test_two_writers_do_not_share_a_folder(camvid: Path, tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
-    with (tmp_path / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(SeglabError, match="is being written by another process"):
+    code = "import sys; from pathlib import Path; from seglab.files import hold; hold(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code + "; print('held', flush=True); input()", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(SeglabError, match=f"is in use by process {other.pid}"):
             build(camvid, tmp_path)
+        other.communicate(b"\n")
+    build(camvid, tmp_path)
 
 
 def test_a_damaged_file_is_named_and_the_rest_is_not_lost(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_names(key: str, form: str, name: str) -> None:
 def test_a_servers_folder_holds_nothing_else(tmp_path: Path) -> None:
     export = Export(tmp_path, CITYSCAPES, "cityscapes")
     (tmp_path / "a.png").touch()
-    (tmp_path / ".12_b.png").touch()  # left by a killed process
+    (tmp_path / ".b.png.0123abcd.partial").touch()  # left by a killed process
     (tmp_path / ".DS_Store").touch()
     export.open(["a", "b"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [".DS_Store", "a.png"]

@@ -13,9 +13,10 @@ from harness import STEPS, command, goes_on_alike
 from probes import fit_command, only_run
 
 from seglab.cli import main
+from seglab.files import remove_partial
 from seglab.networks.tensor_files import read_tensors
 from seglab.runs.directory import BEST, LAST, PREVIOUS
-from seglab.training.checkpoints import AtomicCheckpointIO, last_whole, remove_partial
+from seglab.training.checkpoints import AtomicCheckpointIO, last_whole
 from seglab.types import SeglabError
 
 

@@ -86,7 +86,7 @@ def test_the_page_is_written(sweep: Path, tmp_path: Path) -> None:
         (["--by", "nothing"], "--by nothing: no config has it"),
         (["--output", "/proc/x/y"], "cannot write /proc/x/y"),
         (["--export-figures", "/proc/x"], "choose another --export-figures"),
-        (["--html", "/proc/x/y"], "cannot write --html /proc/x/y"),
+        (["--html", "/proc/x/y"], "choose another --html"),
         (["--colour", "red"], "--colour"),
     ],
 )

@@ -18,7 +18,7 @@ from seglab.data.checks.plausible import misread
 from seglab.data.decode import check_size, orientation, png_depth, read_ids, read_image, wrong_ids
 from seglab.data.files import Item, describe
 from seglab.data.module import SegmentationData
-from seglab.data.parallel import parallel_map
+from seglab.files import parallel_map
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 

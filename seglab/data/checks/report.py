@@ -13,6 +13,7 @@ from seglab.data.checks.check import Report, sides
 from seglab.data.decode import read_image, read_pair
 from seglab.data.files import describe
 from seglab.data.module import SegmentationData
+from seglab.files import write_whole
 from seglab.labels import IGNORE
 from seglab.pictures import contact_sheet, overlay
 from seglab.types import SeglabError
@@ -85,9 +86,8 @@ def write_bad(report: Report, data: SegmentationData, path: Path) -> list[str]:
         if not bad:
             file.unlink(missing_ok=True)
             continue
-        file.parent.mkdir(parents=True, exist_ok=True)
         names = [image.relative_to(side.root) if image.is_relative_to(side.root) else image for image in bad]
-        file.write_text("".join(f"{name.as_posix()}\n" for name in dict.fromkeys(names)))
+        write_whole(file, "".join(f"{name.as_posix()}\n" for name in dict.fromkeys(names)))
         whole = sum(len(part.items) for part in parts)
         doubt = ": more than half, so rather a setting is wrong" if 2 * len(bad) > whole else ""
         key = f"data.{prefix.strip()}.skip" if prefix else "data.skip"
