@@ -17,6 +17,7 @@ from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_mean
 from seglab.ops.memory import ClassQueue, choose, class_sums
 from seglab.ops.pseudo import likely_negatives, unreliable_negatives
+from seglab.ops.ranks import total
 from seglab.types import require
 
 PAIRS = 1 << 22  # similarities held at once: 16 MB a tensor
@@ -241,7 +242,8 @@ class QueueContrast(nn.Module):
         """Mean over classes with anchors, a centre and negatives; only an ``active`` call adds to the queue."""
         num_classes = cells.probability.shape[1]
         classes = torch.arange(num_classes, device=cells.label.device)
-        sums, number = class_sums(cells.key, cells.label, num_classes)
+        sums = total(class_sums(cells.key, cells.label, num_classes))
+        sums, number = sums[:, :-1], sums[:, -1]
         confident = cells.probability > self.settings.anchor_confidence  # N K
         candidates = (cells.label.unsqueeze(1) == classes) & confident
         anchor, valid = choose(candidates.T, self.settings.anchors)  # K n

@@ -10,8 +10,8 @@ from seglab.types import require
 
 
 @torch.no_grad()
-def class_sums(features: Tensor, label: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Sum K D of the embeddings of each class and their number K, float32, over all ranks and without gradient.
+def class_sums(features: Tensor, label: Tensor, num_classes: int) -> Tensor:
+    """Sum of the embeddings of each class and, in a last column, their number: K D+1, float32, of this rank's images.
 
     Args:
         features: N D.
@@ -21,8 +21,7 @@ def class_sums(features: Tensor, label: Tensor, num_classes: int) -> tuple[Tenso
     member = (label == torch.arange(num_classes, device=label.device).unsqueeze(1)).float()  # K N
     with torch.autocast(features.device.type, enabled=False):
         sums = member @ features.float()
-    both = total(torch.cat([sums, member.sum(1, keepdim=True)], 1))
-    return both[:, :-1], both[:, -1]
+    return torch.cat([sums, member.sum(1, keepdim=True)], 1)
 
 
 def choose(mask: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -69,12 +68,20 @@ class Prototypes(nn.Module):
     @torch.no_grad()
     def update(self, features: Tensor, label: Tensor) -> None:
         """Move towards the class means of embeddings N D with labels N, taken over all ranks."""
-        sums, number = class_sums(features, label, len(self.mean))
+        sums = total(class_sums(features, label, len(self.mean)))
+        number = sums[:, -1]
         present = (number > 0).unsqueeze(1)
-        new = sums / number.clamp(min=1).unsqueeze(1)
+        new = sums[:, :-1] / number.clamp(min=1).unsqueeze(1)
         moved = torch.where(self.seen.unsqueeze(1), self.momentum * self.mean + (1 - self.momentum) * new, new)
         self.mean.copy_(moved if self.shrink_absent else torch.where(present, moved, self.mean))
         self.seen |= number > 0
+
+    @torch.no_grad()
+    def start(self, sums: Tensor) -> None:
+        """Begin with the means of ``class_sums`` K D+1 over all ranks; a class without an embedding stays unseen."""
+        number = sums[:, -1:]
+        self.mean.copy_(sums[:, :-1] / number.clamp(min=1))
+        self.seen.copy_(number.squeeze(1) > 0)
 
 
 class ClassQueue(nn.Module):

@@ -17,12 +17,21 @@ def test_class_sums_are_those_of_a_loop_over_classes():
     torch.manual_seed(0)
     features, label = torch.randn(40, 3, requires_grad=True), torch.randint(4, (40,))
     label[:7] = IGNORE
-    sums, number = class_sums(features, label, 5)
+    both = class_sums(features, label, 5)
+    sums, number = both[:, :-1], both[:, -1]
     for index in range(5):
         mine = features[label == index]
         torch.testing.assert_close(sums[index], mine.sum(0).detach())
         assert number[index] == len(mine)
     assert not sums.requires_grad
+
+
+def test_prototypes_may_begin_with_the_means_of_a_pass_over_all_images():
+    prototypes = Prototypes(3, 2, momentum=0.5)
+    parts = [class_sums(*pair, 3) for pair in ((torch.ones(4, 2), torch.tensor([0, 0, 2, IGNORE])),) * 2]
+    prototypes.start(parts[0] + 3 * parts[1])
+    assert prototypes.mean.tolist() == [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
+    assert prototypes.seen.tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(("shrink", "absent"), [(True, 0.001), (False, 1.0)])

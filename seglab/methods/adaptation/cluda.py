@@ -24,11 +24,13 @@ class CLUDA(DAFormer):
     cell's feature is drawn to the features of its class and away from those of the others. Pairs weigh as much as the
     labels of both their cells.
 
-    Deviations: the official code trains with HRDA alone: a learned map weights pairs of context features against pairs
-    of a context and a detail feature, and mixed images show their detail at the window of highest entropy. This is its
-    loss at one resolution, which the paper puts on DAFormer; the weight of 1 is that of the other. In the official
-    code, features are in another order than their labels and weights when there is more than one image, and ignored
-    pixels are a class: not here. Labels and weights are those at the centre of a cell.
+    Deviations:
+        The code trains with HRDA alone: a learned map weights pairs of context features against pairs of a context and
+            a detail feature, and mixed images show their detail at the window of highest entropy -> its loss at one
+            resolution, which the paper puts on DAFormer, with the weight of 1 of the other.
+        With more than one image, features are in another order than their labels and weights -> in the same.
+        Ignored pixels are a class -> they do not count.
+        Labels and weights of a cell -> those at its centre.
 
     Args:
         contrast_weight: of the contrast, the sum over both batches.

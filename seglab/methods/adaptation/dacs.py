@@ -19,11 +19,13 @@ class DACS(Method):
     An EMA teacher labels target images; half of the classes of a labeled source image are pasted onto each, and the
     student learns from the mixed images. Target pixels weigh as much as the batch has confident ones, pasted pixels 1.
 
-    Deviations: the official code takes exactly two images per domain, draws colours and blur once for both, and may
-    paste pixels that have no label as if they were a class; here any batches mix (the partner of target image i is
-    source image i modulo their number), each image draws its own, and only labelled pixels are pasted. Its mean runs
-    over all pixels, here padding does not count. Its teacher keeps the running statistics of its first day, which
-    nothing reads; here they follow the target images, and the teacher is evaluated with them.
+    Deviations:
+        Exactly two images per domain -> any number; target image i meets source image i modulo their number.
+        Colours and blur are drawn once for both images -> for each image.
+        Pixels without a label may be pasted, as if they were a class -> only labelled pixels are.
+        The mean runs over all pixels -> padding does not count.
+        The teacher keeps the running statistics of its first day, which nothing reads -> they follow the target images,
+            and the teacher is evaluated with them.
 
     Args:
         threshold: confidence from which a pixel counts as confident, in [0, 1].

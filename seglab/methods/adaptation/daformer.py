@@ -29,10 +29,14 @@ class DAFormer(DACS):
     be ignored. The paper's sampling of rare classes is the data's ``rare_classes``, its warm-up ``schedule.warmup``,
     its network ``experiments/network/daformer_mitb5.yaml``.
 
-    Deviations: the official code updates the teacher before a step and begins with a copy of the untrained student;
-    here it is after the step, so the first copy is of step one. It draws the pasted classes from those of the whole
-    batch, here from those of the source image. It divides both losses by all pixels, here labelled and not padded ones
-    count. Without a cell of things its distance is NaN, here 0. It adds up three backward passes, here it is one.
+    Deviations:
+        The teacher is updated before a step and begins as a copy of the untrained student -> after the step, so that
+            the first copy is of step one.
+        Pasted classes are drawn from those of the whole batch -> from those of the source image.
+        Both losses are divided by all pixels -> by labelled ones and by those that are not padding.
+        Without a cell of things the feature distance is NaN -> 0.
+        Three backward passes -> one, of the sum.
+        Those of ``DACS`` that concern mixing.
 
     Args:
         distance_weight: of the feature distance.

@@ -15,8 +15,10 @@ class MinEnt(Method):
 
     The auxiliary head of a network that has one (``network.aux_weight``, published: 0.1) is treated likewise.
 
-    Deviations: the code freezes weights and biases of batch normalisation, which is ``train_norms: affine_fixed`` of
-    DeepLabV2 here. The paper's class-ratio prior, which its code lacks, is left out. Padding does not count.
+    Deviations:
+        The code freezes weights and biases of batch normalisation -> ``network.train_norms affine_fixed`` in recipes.
+        The paper's class-ratio prior, which its code lacks -> not here.
+        Padding counts -> it does not.
 
     Args:
         weight: of the entropy of the main prediction.

@@ -10,11 +10,11 @@ from seglab.labels import IGNORE
 from seglab.methods.base import Method
 from seglab.ops.contrast import prototype_cross_entropy
 from seglab.ops.grid import at_cells, rows
-from seglab.ops.losses import pixel_cross_entropy, pixel_mean
-from seglab.ops.memory import Prototypes
+from seglab.ops.memory import Prototypes, class_sums
 from seglab.ops.pseudo import hard_label, pseudo_label
+from seglab.ops.ranks import total
 from seglab.ops.views import StrongView
-from seglab.types import Batch, require
+from seglab.types import Batch, Output, require
 
 
 class SPCL(Method):
@@ -28,9 +28,12 @@ class SPCL(Method):
     method with ``target_weight`` 1 and the other two weights 0. The commands stand in its recipe for GTA5.
     Without offline pseudo-labels, the student's own confident predictions take their place.
 
-    Deviations: a class begins as its mean in the first batch that shows it (official: as its mean in the source set
-    after the warm-up, of which a momentum of 0.1 leaves nothing after a few steps). A class that a batch does not show
-    keeps its prototype unless ``shrink_absent``. Prototypes are means over all ranks. One backward pass has both terms.
+    Deviations:
+        A class begins as its mean in the source set after the warm-up -> only with ``init_prototypes``; otherwise as
+            its mean in the first batch that shows it, as a momentum of 0.1 leaves nothing of either after a few steps.
+        The prototype of a class that a batch does not show shrinks -> it stays, unless ``shrink_absent``.
+        Prototypes are means over the images of one process -> over all ranks.
+        Two backward passes -> one, of the sum.
 
     Args:
         weight: of the contrastive term.
@@ -40,6 +43,7 @@ class SPCL(Method):
         momentum: share of the old prototype kept per step.
         shrink_absent: as the official code, shrink the prototype of a class that a batch does not show.
         supervised_temperature: divides the logits in the source's cross-entropy; 1.8 in the official code.
+        init_prototypes: begin with the mean of each class over all source images, for a student from a warm-up.
         threshold: confidence from which the student's prediction is a pseudo-label, where no offline ones are given.
         view: photometric perturbation of the source images; off by default.
     """
@@ -54,6 +58,7 @@ class SPCL(Method):
         temperature: float = 100.0,
         momentum: float = 0.1,
         shrink_absent: bool = False,
+        init_prototypes: bool = False,
         supervised_temperature: float = 1.0,
         threshold: float = 0.9,
         view: StrongView = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0),
@@ -65,11 +70,22 @@ class SPCL(Method):
         require(0 <= threshold <= 1, "SPCL.threshold", threshold, "give a confidence in [0, 1]")
         self.weight, self.supervised_weight, self.target_weight = weight, supervised_weight, target_weight
         self.temperature, self.momentum, self.shrink_absent = temperature, momentum, shrink_absent
+        self.init_prototypes = init_prototypes
         self.supervised_temperature, self.threshold, self.view = supervised_temperature, threshold, view
 
     def build(self) -> None:
         super().build()
         self.prototypes = Prototypes(self.num_classes, self.student.feature_channels, self.momentum, self.shrink_absent)
+
+    def before_first_step(self) -> None:
+        if not self.init_prototypes:
+            return
+        sums = torch.zeros(self.num_classes, self.student.feature_channels + 1, device=self.device)
+        for sample in self.one_pass("labeled"):
+            out = self.student(sample["image"])
+            label = self.right_cells(out, sample["mask"])
+            sums += class_sums(rows(F.normalize(out.features.float(), dim=1)), label.flatten(), self.num_classes)
+        self.prototypes.start(total(sums))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
@@ -80,21 +96,26 @@ class SPCL(Method):
         label_t = target.get("pseudo", confident)
         self.log_pseudo_quality(label_t, label_t != IGNORE)
 
-        right = torch.where(hard_label(out_s.logits) == source["mask"], source["mask"], IGNORE)
-        label_s = self._at_cells(right, out_s.features)
+        label_s = self.right_cells(out_s, source["mask"])
         features_s, features_t = (F.normalize(out.features.float(), dim=1) for out in (out_s, out_t))
         self.prototypes.update(rows(features_s.detach()), label_s.flatten())
         contrast = prototype_cross_entropy(features_s, label_s, self.prototypes.mean, self.temperature)
-        label_cells = self._at_cells(label_t, out_t.features)
+        label_cells = self.at_cells(label_t, out_t.features)
         contrast += prototype_cross_entropy(features_t, label_cells, self.prototypes.mean, self.temperature)
 
-        supervised = self.criterion(out_s.logits / self.supervised_temperature, source["mask"])
-        target_loss = pixel_mean(pixel_cross_entropy(out_t.logits, label_t), label_t != IGNORE)
+        calm = out_s._replace(logits=out_s.logits / self.supervised_temperature)
+        labelled = label_t != IGNORE
+        target_loss = self.pixel_loss(out_t, label_t, labelled.float(), labelled)
         return {
-            "supervised": self.supervised_weight * supervised,
+            "supervised": self.supervised_weight * self.supervised(calm, source["mask"]),
             "contrast": self.weight * contrast,
             "target": self.target_weight * target_loss,
         }
 
-    def _at_cells(self, label: Tensor, features: Tensor) -> Tensor:
+    def right_cells(self, out: Output, mask: Tensor) -> Tensor:
+        """B h w labels of source cells that the student classifies rightly, 255 on all others."""
+        return self.at_cells(torch.where(hard_label(out.logits) == mask, mask, IGNORE), out.features)
+
+    def at_cells(self, label: Tensor, features: Tensor) -> Tensor:
+        """B h w labels at the cells of features B D h w."""
         return at_cells(label, features.shape[-2:], self.student.extent(label.shape[-2:]), IGNORE)

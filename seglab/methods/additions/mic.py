@@ -20,9 +20,11 @@ class MIC(Addition):
     Uses the method's teacher, and its answers where it has labeled these images already; a method without a teacher
     gets one, which is then evaluated too.
 
-    Deviations: the official code shares weights with the method where it can; here threshold and ignored rows are set
-    on their own and should equal the method's. Masked images stay out of the running statistics of batch
-    normalisation unless ``update_bn_on_strong``. The mean divides by the pixels that are not padding.
+    Deviations:
+        The code shares weights with the method where it can -> threshold and ignored rows are set here and should equal
+            the method's.
+        Masked images enter the running statistics of batch normalisation -> only with ``update_bn_on_strong``.
+        The mean divides by all pixels -> by those that are not padding.
 
     Args:
         block: side of a block, pixels: 64 for crops of 1024, 32 for 512.

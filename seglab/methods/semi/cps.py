@@ -20,12 +20,14 @@ class CPS(Method):
     probable class of each is the label of the other, on labeled and unlabeled images, with no threshold. The second
     network is scored as ``val_other``; predictions are the student's, as in the paper.
 
-    Deviations: one optimiser for both networks, where the code has two of equal settings. Its CutMix takes the box from
-    a second, equally seeded stream, in effect from another crop of the same image; here from the neighbour in the
-    batch, and from a labeled image with its ground truth at batch size 1. Its mixed views enter the running statistics
-    of batch normalisation; here only with ``update_bn_on_strong``. Padding does not count in the cross term. The code
-    divides losses by the number of processes and multiplies the learning rate by it, which leaves a weight decay that
-    many times the written one: ``experiments/published/cps_*.yaml`` have the effective values.
+    Deviations:
+        Two optimisers of equal settings -> one for both networks.
+        The code's CutMix takes the box from a second, equally seeded stream, in effect from another crop of the same
+            image -> from the neighbour in the batch; from a labeled image with its ground truth at batch 1.
+        Mixed views enter the running statistics of batch normalisation -> only with ``update_bn_on_strong``.
+        Padding counts in the cross term -> it does not.
+        The code divides losses by the number of processes and multiplies the learning rate by it, which leaves a weight
+            decay that many times the written one -> recipes have the effective values.
 
     Args:
         weight: of the cross term: the paper's 1.5 on VOC and 6 on Cityscapes; with CutMix 1 and 5 in its code.

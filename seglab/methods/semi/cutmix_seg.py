@@ -21,10 +21,11 @@ class CutMixSeg(Method):
     A mean teacher predicts two unlabeled images; images and class probabilities are mixed by one box, and the student
     is drawn to the mixed probabilities by their squared distance, summed over classes, as far as the teacher is sure.
 
-    Deviations: the second image is the neighbour in the batch, and a labeled one at batch size 1, not from a loader of
-    its own; padding does not count; mixed images stay out of the running statistics of batch normalisation unless
-    ``update_bn_on_strong``. Only the variant that mixes is here, not the one that cuts out (CutOut), and only the
-    squared distance among its consistency losses.
+    Deviations:
+        The second image comes from a loader of its own -> the neighbour in the batch; a labeled image at batch 1.
+        Mixed images enter the running statistics of batch normalisation -> only with ``update_bn_on_strong``.
+        Padding counts -> it does not.
+        CutOut in place of CutMix, and consistency losses other than the squared distance, are not here.
 
     Args:
         weight: of the consistency term.

@@ -20,13 +20,16 @@ class FixMatch(Method):
     An EMA teacher labels the weak view of an unlabeled image; pixels above a threshold supervise the student on a
     strong view, into which CutMix pastes a box of another image.
 
-    Deviations: Sohn et al. label with the network itself, which is ``decay: 0`` here, a copy in evaluation mode; the
-    code of UniMatch V1 does so in training mode, which is ``decay: 0`` with ``batch_statistics``, except that it
-    normalises labeled and weak images as one batch. Both codes halve the sum of both losses; here it is the paper's
-    ``supervised + weight x consistency``, so with SGD their learning rates are halved. Their CutMix partner could be
-    another crop of the same image; here it is the neighbour in the batch, and a labeled image at batch size 1. Their
-    strong views enter the running statistics of batch normalisation; here only with ``update_bn_on_strong``, because
-    evaluation on clean images uses them.
+    Deviations:
+        Sohn et al. label with the network itself -> an EMA teacher; ``decay: 0`` is the network in evaluation mode, and
+            with ``batch_statistics`` in training mode (UniMatch V1, which normalises labeled and weak images as one
+            batch).
+        Both codes halve the sum of the losses -> the paper's sum, so with SGD their learning rates are halved in
+            recipes.
+        The CutMix partner may be another crop of the same image -> the neighbour in the batch; a labeled image at batch
+            1.
+        Strong views enter the running statistics of batch normalisation -> only with ``update_bn_on_strong``, because
+            evaluation on clean images uses them.
 
     Args:
         threshold: confidence from which a pixel is trusted, in [0, 1]; 0 in UniMatch on Cityscapes.

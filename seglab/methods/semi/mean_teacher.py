@@ -20,8 +20,10 @@ class MeanTeacher(Method):
     The student's class probabilities are drawn to the teacher's by their mean squared difference over pixels and
     classes, on labeled and unlabeled images.
 
-    Deviations: TorchSemiSeg updates the teacher before the optimiser step, here it is after, as in the paper; its
-    teacher normalises with batch statistics, which ``batch_statistics`` selects; padding does not count.
+    Deviations:
+        TorchSemiSeg updates the teacher before the optimiser's step -> after it, as in the paper.
+        TorchSemiSeg's teacher normalises with batch statistics -> with running ones, unless ``batch_statistics``.
+        Padding counts -> it does not.
 
     Args:
         weight: of the consistency term; large because the mean runs over classes too.

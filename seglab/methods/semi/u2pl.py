@@ -33,7 +33,7 @@ class U2PL(Method):
         The pixel of largest entropy drops out at the end -> it stays.
         Contrastive weight 1, divided by the GPUs in the gradient -> the paper's 0.1; centres are over all ranks.
         A class adds all its negatives to its queue -> at most ``contrast.enqueued`` per step.
-        The representation head sees what enters the segmentation head -> it sees the network's features.
+        The representation head sees what enters the segmentation head -> the network's features.
         The teacher copies the student until ``sup_only_steps`` -> it is an average from step 0.
         Labeled and mixed images form one batch -> they go apart, and mixed ones enter the running statistics of batch
             normalisation only with ``update_bn_on_strong``.

@@ -21,13 +21,15 @@ class UniMatch(Method):
     The student itself labels the weak view of an unlabeled image; pixels above a threshold supervise it on two strong
     views, each with CutMix boxes of its own, and on the weak view's encoder features after channel dropout.
 
-    Deviations: the code of UniMatch halves the sum of all losses; here it is the paper's ``supervised + weight x
-    consistency + feature_weight x feature_consistency``, so with SGD its learning rates are halved. Its CutMix partner
-    could be another crop of the same image; here it is the neighbour in the batch, and a labeled image at batch size 1.
-    It normalises labeled and weak images as one batch; here each has its own statistics. Its strong views and perturbed
-    features enter the running statistics of batch normalisation; here only with ``update_bn_on_strong``, because
-    evaluation on clean images uses them. It labels the pasted boxes in evaluation mode, here as all else in training
-    mode, with dropout off. It drops channels of the two maps that DeepLabV3+ reads; here of all maps.
+    Deviations:
+        The code halves the sum of the losses -> the paper's sum, so with SGD its learning rates are halved in recipes.
+        The CutMix partner may be another crop of the same image -> the neighbour in the batch; a labeled image at batch
+            1.
+        Labeled and weak images are normalised as one batch -> each with statistics of their own.
+        Strong views and perturbed features enter the running statistics of batch normalisation -> only with
+            ``update_bn_on_strong``, because evaluation on clean images uses them.
+        Pasted boxes are labelled in evaluation mode -> in training mode like all else, with dropout off.
+        Channels of the two maps that DeepLabV3+ reads are dropped -> of all maps.
 
     Args:
         threshold: confidence from which a pixel is trusted, in [0, 1]; 0 in UniMatch on Cityscapes.

@@ -24,10 +24,12 @@ class UniMatchV2(Method):
 
     Made for DINOv2 with a DPT head (``experiments/network/dpt_dinov2_small.yaml``); any network will do.
 
-    Deviations: the official code halves the sum of both losses, which AdamW does not feel; here it is
-    ``supervised + weight x consistency``. The CutMix partner is the neighbour in the batch, and a labeled image at
-    batch size 1, where the code mirrors the batch and an image can be its own partner. Strong views enter the running
-    statistics of batch normalisation, if there is any, only with ``update_bn_on_strong``.
+    Deviations:
+        The code halves the sum of both losses, which AdamW does not feel -> the sum.
+        The batch is mirrored, so that an image can be its own CutMix partner -> the neighbour in the batch; a labeled
+            image at batch 1.
+        Strong views enter the running statistics of batch normalisation, if there is any -> only with
+            ``update_bn_on_strong``.
 
     Args:
         threshold: confidence from which a pixel is trusted, in [0, 1].
