@@ -20,6 +20,9 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab sweep FILE.yaml [--jobs N] [--dir FOLDER] [--dry-run]    many runs; again: skips finished, resumes dead ones
        [--launcher local|slurm|wandb] [--slurm.KEY VALUE ...]     here, as a SLURM job array, or by agents of W&B
   seglab sweep status FOLDER [--format json]                      what became of them
+  seglab chain FILE.yaml [--seed_everything S --KEY VALUE ...]    runs of which each takes weights or labels of earlier
+       [--launcher local|slurm] [--run_dir FOLDER] [--dry-run]    ones; again: continues what is not finished
+  seglab chain status FOLDER [--format json]                      what became of its stages
   seglab submit -c ... | RUN_DIR --slurm.KEY VALUE ...            one run as a SLURM job
 
   seglab compare [FOLDER ...] [--baseline METHOD] [--by KEY]      methods: means over seeds, differences, cost
@@ -66,6 +69,10 @@ def _run(args: list[str]) -> None:
             from seglab.cli.commands.sweep import sweep
 
             sweep(flags)
+        case ["chain", *flags]:
+            from seglab.cli.commands.chain import chain
+
+            chain(flags)
         case ["dashboard", *flags]:
             from seglab.cli.commands.dashboard import dashboard
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
+
 from seglab.cli.train import SeglabCLI, method_name
 from seglab.methods import Method
 from seglab.runs import directory
@@ -46,6 +48,16 @@ def check(args: list[str]) -> Any:
         SeglabError: a file, key or value in it is wrong.
     """
     return _Parse(expand_run(args)).config[args[0]]
+
+
+def parse(args: list[str]) -> tuple[Any, dict[str, Any]]:
+    """``check``, and the config as a run directory would hold it.
+
+    Raises:
+        SeglabError: a file, key or value in it is wrong.
+    """
+    cli = _Parse(expand_run(args))
+    return cli.config[args[0]], yaml.safe_load(cli._config_text())
 
 
 def new_folder(config: Any) -> Path:

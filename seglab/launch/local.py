@@ -81,8 +81,8 @@ def run_local(
 
     Args:
         folder: of the sweep.
-        runs: what to run; one is taken when there is room for it. Finished ones are skipped, the others go on from
-            their last checkpoint.
+        runs: what to run; the next is asked for when there is room for it. Finished ones are skipped, the others go on
+            from their last checkpoint.
         known: runs that are certain beforehand; they wait in the table.
         total: number of runs.
         pool: where they run.
@@ -123,9 +123,13 @@ def _work(
     screen: Screen,
 ) -> None:
     """Start, watch and reap until nothing is left; ``states`` and ``jobs`` are kept up to date."""
-    run = next(runs, None)
-    while run or jobs:
-        while run and len(jobs) < pool.jobs:
+    run, more = None, True
+    while run or more or jobs:
+        while (run or more) and len(jobs) < pool.jobs:
+            run = run or next(runs, None)  # not earlier: what comes next may depend on how the last one ended
+            if run is None:
+                more = False
+                break
             if run.name not in states:
                 write_manifest(folder, [run])
                 states[run.name] = state_of(folder / run.name)
@@ -140,7 +144,7 @@ def _work(
                 jobs[run.name] = _Job(run, _start(run, folder / run.name, gpus, max(1, threads)), gpus)
                 states[run.name] = replace(states[run.name], status="running", error="")
                 screen.changed(states, run.name)
-            run = next(runs, None)
+            run = None
         time.sleep(0.2 if jobs else 0.0)
         for name, job in list(jobs.items()):
             if job.process.poll() is not None:

@@ -1,5 +1,6 @@
 """Parsers whose errors are the message alone."""
 
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
@@ -16,3 +17,24 @@ class FlagParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise SeglabError(message)
+
+
+def split_flags(flags: list[str], own: Collection[str]) -> tuple[list[str], list[str]]:
+    """Flags of a command (each with its value) and of its section ``slurm``, and those of ``fit``.
+
+    Args:
+        own: names of the command's flags, with dashes, that take a value.
+    """
+    mine: list[str] = []
+    rest: list[str] = []
+    words = iter(flags)
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_own = name in own or name == "--slurm" or name.startswith("--slurm.")
+        if word in ("--help", "-h", "--dry-run") or (equals and is_own):
+            mine.append(word)
+        elif is_own:
+            mine += [word, *([value] if (value := next(words, None)) is not None else [])]
+        else:
+            rest.append(word)
+    return mine, rest

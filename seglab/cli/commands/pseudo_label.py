@@ -15,25 +15,22 @@ from seglab.cli.train import rank, silence
 from seglab.data import SegmentationData
 from seglab.ops.pseudo import ClassBalanced, Fixed
 from seglab.runs.arguments import expand_run
-from seglab.training.pseudo_labels import print_coverage, write_pseudo_labels
+from seglab.training.pseudo_labels import Rule, print_coverage, write_pseudo_labels
 from seglab.types import SeglabError
 
 
-def pseudo_label(args: list[str]) -> None:
-    """Run ``pseudo-label``: label the unlabeled images of a run's data with its network, in this process alone.
+class _Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SeglabError(message)
 
-    Args:
-        args: command line after the command's name.
+
+def parse(args: list[str]) -> tuple[argparse.Namespace, list[str], Rule]:
+    """The flags of ``pseudo-label``, those of ``validate``, and the rule that chooses thresholds.
 
     Raises:
-        SeglabError: no such run or checkpoint, several processes, or the output cannot be written.
+        SeglabError: a flag of ``pseudo-label`` is wrong.
     """
-
-    class Arguments(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise SeglabError(message)
-
-    parser = Arguments(
+    parser = _Arguments(
         prog="seglab pseudo-label",
         description="Label the unlabeled training images of a run's data. Flags of `seglab validate`, such as "
         "--data.root or --trainer.accelerator, are taken too. Runs in one process, on one device.",
@@ -47,7 +44,21 @@ def pseudo_label(args: list[str]) -> None:
     parser.add_argument("--cap", type=float, default=0.9, help="Largest threshold of a class.")
     parser.add_argument("--threshold", type=float, help="One threshold for all classes instead.")
     options, flags = parser.parse_known_args(args)
-    rule = ClassBalanced(options.quantile, options.cap) if options.threshold is None else Fixed(options.threshold)
+    fixed = options.threshold is not None
+    return options, flags, Fixed(options.threshold) if fixed else ClassBalanced(options.quantile, options.cap)
+
+
+def pseudo_label(args: list[str]) -> None:
+    """Run ``pseudo-label``: label the unlabeled images of a run's data with its network, in this process alone.
+
+    Args:
+        args: command line after the command's name.
+
+    Raises:
+        SeglabError: no such run or checkpoint, several processes, or the output cannot be written.
+    """
+
+    options, flags, rule = parse(args)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 or rank():
         raise SeglabError("seglab pseudo-label is a single process: start it without torchrun or srun")
 

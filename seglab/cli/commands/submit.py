@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from seglab.cli.commands.flags import FlagParser
+from seglab.cli.commands.flags import FlagParser, split_flags
 from seglab.launch.slurm import Slurm, batch_script, check_cluster
 from seglab.launch.slurm import submit as submit_runs
 from seglab.launch.slurm_runs import jobs_of
@@ -23,7 +23,7 @@ def submit(flags: list[str]) -> None:
     parser = FlagParser("submit", "Run `seglab fit` with all other flags, or a run directory, as a SLURM job.")
     parser.add_class_arguments(Slurm, "slurm")
     parser.add_argument("--dry-run", action="store_true", help="Print the batch script and submit nothing.")
-    own, rest = _split(flags)
+    own, rest = split_flags(flags, ())
     options = parser.parse_args(own)
     slurm = Slurm(**vars(options.slurm.clone(with_meta=False)))
     if not rest:
@@ -57,23 +57,3 @@ def submit(flags: list[str]) -> None:
 def _refuse_queued(folder: Path) -> None:
     if (job := jobs_of([folder]).get(folder)) and job.active:
         raise SeglabError(f"{folder} is job {job.id} already ({job.state}): `scancel {job.id}` ends it")
-
-
-def _split(flags: list[str]) -> tuple[list[str], list[str]]:
-    """Flags of this command (each with its value), and those of ``fit``."""
-    own: list[str] = []
-    rest: list[str] = []
-    words = iter(flags)
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if name in ("--help", "-h", "--dry-run") or (equals and _is_own(name)):
-            own.append(word)
-        elif _is_own(name):
-            own += [word, *([value] if (value := next(words, None)) is not None else [])]
-        else:
-            rest.append(word)
-    return own, rest
-
-
-def _is_own(name: str) -> bool:
-    return name == "--slurm" or name.startswith("--slurm.")

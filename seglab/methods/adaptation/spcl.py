@@ -25,7 +25,7 @@ class SPCL(Method):
 
     The paper has stages: an adversarial warm-up (AdvEnt), ``seglab pseudo-label`` with its student, this method with
     ``--init_from`` and ``data.pseudo_labels`` from it, pseudo-labels again, and self-training on them alone: this
-    method with ``target_weight`` 1 and the other two weights 0. The commands stand in its recipe for GTA5.
+    method with ``target_weight`` 1 and the other two weights 0: ``seglab chain`` with ``chain/spcl_streets.yaml``.
     Without offline pseudo-labels, the student's own confident predictions take their place.
 
     Deviations:

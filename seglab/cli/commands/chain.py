@@ -1,0 +1,240 @@
+"""``seglab chain``: the runs of a chain file one after the other, and what became of them."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from seglab.cli.commands.flags import FlagParser, split_flags
+from seglab.files import held
+from seglab.launch.chain import LABELS, Chain, conflict, in_turn, label_flags, note_taken, read_chain, write_folder
+from seglab.launch.directory import State, as_json
+from seglab.launch.local import Need, Pool, run_local
+from seglab.launch.screen import table
+from seglab.launch.slurm import EXIT, Slurm, check_cluster, submit
+from seglab.launch.slurm_runs import jobs_of, state, states_of
+from seglab.launch.sweep import SweepRun, launcher_command
+from seglab.runs.arguments import files_first
+from seglab.runs.chains import CHAIN, read_stages
+from seglab.runs.directory import PLACE_DATA, new_id
+from seglab.types import SeglabError
+
+OWN = ("--launcher", "--run_dir", "--ckpt_path")
+
+
+def chain(flags: list[str]) -> None:
+    """Run or continue a chain file; with ``status FOLDER``, show the state of its stages.
+
+    Args:
+        flags: command line after the command's name.
+
+    Raises:
+        SeglabError: the file or a stage is wrong, the folder holds another chain, or a stage did not finish.
+    """
+    match flags:
+        case ["status", *rest]:
+            _status(rest)
+        case ["prepare", *words]:
+            for name in [name for name in os.environ if name.startswith("SLURM_")]:
+                del os.environ[name]  # this is one process, however many ranks the job has
+            prepare(words)
+        case ["stage", *words]:
+            prepare(words)
+            os.execv(sys.executable, [sys.executable, "-m", "seglab", "fit", *words])
+        case _:
+            _chain(flags)
+
+
+def prepare(words: Sequence[str]) -> None:
+    """Check and note what a stage takes of earlier ones, and write the pseudo-labels that it takes.
+
+    Args:
+        words: those of ``fit`` for this stage, ``--run_dir=FOLDER`` among them.
+
+    Raises:
+        SeglabError: an earlier stage lacks what it takes, or has changed since the stage began.
+    """
+    run = Path(next(word for word in words if word.startswith("--run_dir=")).partition("=")[2])
+    takes = read_stages(run.parent)[run.name]
+    with held(run):
+        note_taken(run, takes)
+        labels = label_flags(takes, run.parent, run)
+        if labels and not (run / LABELS).is_dir():
+            from seglab.cli.commands.pseudo_label import pseudo_label
+
+            pseudo_label([*labels, *(word for word in words if _says_where(word))])
+
+
+def _chain(flags: list[str]) -> None:
+    parser = FlagParser("chain", "Run the stages of a chain file; all other flags are those of `seglab fit`.")
+    parser.add_argument("file", type=str, help="Chain file.")
+    parser.add_argument("--launcher", type=Literal["local", "slurm"], default="local", help="Who runs the stages.")
+    parser.add_argument(
+        "--run_dir", type=str, default="", help="Folder of the chain. Default: the last one of this seed, or a new one."
+    )
+    parser.add_class_arguments(Slurm, "slurm")
+    parser.add_argument("--dry-run", action="store_true", help="Print the commands and start nothing.")
+    own, rest = split_flags(flags, OWN)
+    files, rest = files_first(rest)
+    rest = _joined(rest)
+    options = parser.parse_args([*rest[: 1 if rest and not rest[0].startswith("-") else 0], *own])
+    slurm = Slurm(**vars(options.slurm.clone(with_meta=False)))
+    if options.launcher != "slurm" and slurm != Slurm():
+        raise SeglabError("--slurm.* needs --launcher slurm")
+
+    read = read_chain(Path(options.file))
+    configs = _parse(read, files, rest[1:], options.file)
+    folder = _folder(read, configs, options.run_dir)
+    folder = folder.resolve() if options.launcher == "slurm" else folder
+    stages = []
+    for stage in read.stages:
+        config = configs[stage.folder][0]
+        about = {"benchmark": config.benchmark, "method": stage.method, "seed_everything": config.seed_everything}
+        words = stage.arguments(folder, files, rest[1:])
+        stages.append(SweepRun(stage.folder, about, ("seglab", "fit", *words)))
+    trainers = {name: config.trainer for name, (config, _) in configs.items()}
+    if options.dry_run:
+        for stage, run in zip(read.stages, stages, strict=True):
+            if labels := label_flags(stage.takes, folder, folder / run.name):
+                print(shlex.join(["seglab", "pseudo-label", *labels]))
+            print(shlex.join(launcher_command(run, folder / run.name)))
+    elif options.launcher == "slurm":
+        _slurm(read, folder, stages, slurm, trainers)
+    else:
+        _local(read, folder, stages, trainers)
+
+
+def _parse(read: Chain, files: Sequence[str], flags: Sequence[str], file: str) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Folder of each stage -> its config, also as it would stand in ``config.yaml``.
+
+    Raises:
+        SeglabError: a file, flag or value of a stage is wrong.
+    """
+    from seglab.cli.commands.pseudo_label import parse as parse_labels
+    from seglab.cli.load import parse
+
+    configs, folder = {}, Path("CHAIN")  # the folder is chosen by the configs
+    for stage in read.stages:
+        try:
+            configs[stage.folder] = parse(["fit", *stage.arguments(folder, files, flags)])
+            if labels := label_flags(stage.takes, folder, folder / stage.folder):
+                parse_labels(labels)
+        except SeglabError as error:
+            raise SeglabError(f"{file}: stage {stage.folder.partition('_')[2]}: {error}") from error
+    return configs
+
+
+def _folder(read: Chain, configs: Mapping[str, tuple[Any, dict[str, Any]]], run_dir: str) -> Path:
+    """The folder to run the chain in: the one that is named, the newest that can be continued, or a new one.
+
+    Raises:
+        SeglabError: there are such folders and none can be continued.
+    """
+    config = configs[read.stages[-1].folder][0]
+    parent = Path(config.runs) / config.benchmark / read.name.lower()
+    if run_dir:
+        folders = [Path(run_dir)] if (Path(run_dir) / CHAIN).is_file() else []
+    else:
+        folders = [path.parent for path in parent.glob(f"s{config.seed_everything}-*/{CHAIN}")]
+        folders.sort(key=lambda folder: (folder / CHAIN).stat().st_mtime, reverse=True)
+    problems = []
+    for folder in folders:
+        problem = conflict(folder, read, {name: nested for name, (_, nested) in configs.items()})
+        if not problem:
+            return folder
+        problems.append(f"{folder} cannot be continued: {problem}")
+    if problems:
+        raise SeglabError(
+            f"{problems[0]}\nTo train that stage and all after it again, remove their folders; to start another chain, "
+            "give --run_dir and a new folder"
+        )
+    return Path(run_dir or parent / new_id(parent, config.seed_everything))
+
+
+def _local(read: Chain, folder: Path, stages: Sequence[SweepRun], trainers: Mapping[str, Any]) -> None:
+    prepared = [replace(run, command=("seglab", "chain", "stage", *run.arguments[1:])) for run in stages]
+    write_folder(folder, read, prepared)
+    # a stage sees all GPUs, as `seglab fit` does
+    pool = Pool(1, [], lambda run: Need(_processes(trainers[run.name].devices)))
+    states = run_local(folder, in_turn(folder, prepared), prepared, len(prepared), pool)
+    Console().print(table(states, f"{folder}/"))
+    for name, told in states.items():
+        if told.status != "finished":
+            raise SeglabError(f"{folder / name} is not finished ({told.status}); the same command continues the chain")
+
+
+def _joined(flags: Sequence[str]) -> list[str]:
+    """``--KEY VALUE`` -> ``--KEY=VALUE``."""
+    words: list[str] = []
+    for flag in flags:
+        if words and words[-1].startswith("--") and "=" not in words[-1] and not flag.startswith("--"):
+            words[-1] += f"={flag}"
+        else:
+            words.append(flag)
+    return words
+
+
+def _says_where(word: str) -> bool:
+    """Whether a flag says where labels are written, not what: the earlier stage may have run elsewhere."""
+    key = word.partition("=")[0].removeprefix("--")
+    return key == "trainer.accelerator" or (key.startswith("data.") and key.rpartition(".")[2] in PLACE_DATA)
+
+
+def _processes(devices: Any) -> int:
+    return int(devices) if str(devices).isdigit() and int(devices) else 1
+
+
+def _slurm(read: Chain, folder: Path, stages: Sequence[SweepRun], slurm: Slurm, trainers: Mapping[str, Any]) -> None:
+    """Submit each stage that is neither finished nor in the queue, to start when the one before it has finished."""
+    ranks = {run.name: slurm.trainer_flags(trainers[run.name]) for run in stages}
+    check_cluster(slurm, 0, array=False)
+    write_folder(folder, read, stages)
+    jobs = jobs_of(folder / run.name for run in stages)
+    before, submitted = "", []
+    for run in stages:
+        place = folder / run.name
+        job = jobs.get(place)
+        if job and job.active:
+            before = job.id
+        elif state(place, job).status != "finished":
+            place.mkdir(exist_ok=True)
+            command = {place: [*launcher_command(run, place), *ranks[run.name]]}
+            before = submit(
+                place, f"{read.name}-{run.name}", command, _after(slurm, run.arguments[1:], place, before), array=False
+            )
+            submitted.append(f"{run.name} is job {before}")
+    print(f"seglab: {'; '.join(submitted) or 'nothing to submit: all stages are finished or in the queue'}")
+    print(f"seglab: seglab chain status {folder}")
+
+
+def _after(slurm: Slurm, words: Sequence[str], place: Path, before: str) -> Slurm:
+    """A job that waits for the one before it, and prepares its stage on its first node before the ranks start.
+
+    The labels of an interrupted job are kept, so a job that nears its time limit while it writes them is requeued.
+    """
+    prepare = shlex.join([sys.executable, "-m", "seglab", "chain", "prepare", *words, f"--run_dir={place}"])
+    setup = [
+        """trap 'kill $!; scontrol requeue "$job"; exit' USR1""",
+        f'{prepare} & wait $! || {{ code=$?; echo "$job $code" >"$run/{EXIT}"; exit $code; }}',
+    ]
+    after = [f"--dependency=afterok:{before}", "--kill-on-invalid-dep=yes"] if before else []
+    return replace(slurm, setup=[*slurm.setup, *setup], flags=[*slurm.flags, *after])
+
+
+def _status(flags: list[str]) -> None:
+    parser = FlagParser("chain status", "What became of the stages of a chain.")
+    parser.add_argument("dir", type=str, help="Folder of the chain.")
+    parser.add_argument("--format", type=Literal["table", "json"], default="table", help="Of what is printed.")
+    options = parser.parse_args(flags)
+    folder = Path(options.dir)
+    order, found = read_stages(folder), states_of(folder)
+    states: dict[str, State] = {name: found[name] for name in order if name in found}
+    if options.format == "json":
+        print(as_json(states, folder))
+    else:
+        Console().print(table(states, f"{folder}/"))
