@@ -18,18 +18,15 @@ from seglab.data.class_counts import ClassCounts
 from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
 from seglab.labels import LabelSpace
 from seglab.methods.optim import OptimizerFactory, OwnOptimizers, Schedule, build_optimizer, follow_config
+from seglab.methods.rank_state import RankState
 from seglab.networks import Network, NetworkFactory
 from seglab.networks.of_run import load_network
 from seglab.ops.losses import Criterion, pixel_loss, supervised_loss
-from seglab.ops.norm import local_statistics
 from seglab.ops.pseudo import hard_label
-from seglab.ops.ranks import average_, each_rank, fill_, mean, total, world_size
 from seglab.ops.teacher import Teacher
 from seglab.types import Batch, Output, Sample, SeglabError
 
 Reads = Mapping[str, tuple[str, ...]]
-
-LOCAL = "local_statistics"  # in a checkpoint of several ranks: running statistics of each, ranks N
 
 
 class Addition(nn.Module, ABC):
@@ -99,7 +96,6 @@ class Method(LightningModule, ABC):
         self.seed = seed
         self.latest: dict[str, Tensor] = {}  # of the latest batch, weighted and without gradient
         self._hidden: Tensor | None = None
-        self._own_statistics: Tensor | None = None  # of this rank, in the checkpoint that it resumes from
 
     # The algorithm: what a method's file writes.
 
@@ -176,20 +172,10 @@ class Method(LightningModule, ABC):
         )
         self.pseudo_quality = PseudoLabelQuality(self.class_names)
         self.pseudo_quality.persistent(True)  # so that the curves of a resumed run have no dent
+        self.rank_state = RankState(self, {"pseudo_quality": self.pseudo_quality})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Every rank comes here and rank 0 writes. Of what ranks hold apart the state has the mean, for scoring and for
-        # another number of ranks, and LOCAL each rank's own: a checkpoint, whenever it is asked for, changes nothing.
-        local = self._local_statistics(checkpoint["state_dict"])
-        if local and world_size() > 1:
-            rows = each_rank(list(local.values()))
-            averaged = {name: torch.empty_like(value) for name, value in local.items()}
-            fill_(list(averaged.values()), mean(rows))
-            checkpoint["state_dict"].update(averaged)
-            checkpoint[LOCAL] = rows
-        for name, count in cast(dict[str, Tensor], self.pseudo_quality.metric_state).items():
-            count.copy_(total(count) * (self.global_rank == 0))
-            checkpoint["state_dict"][f"pseudo_quality.{name}"] = count
+        self.rank_state.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         shapes = [
@@ -203,17 +189,7 @@ class Method(LightningModule, ABC):
                 f"the checkpoint is of another method, network or number of classes: {len(wrong)} of {len(shapes[0])} "
                 f"tensors differ, {wrong[0]} among them"
             )
-        rows = checkpoint.get(LOCAL, ())
-        self._own_statistics = rows[self.global_rank] if len(rows) == world_size() else None
-        for name in self.pseudo_quality.metric_state if self.global_rank else ():  # rank 0 goes on with all counts
-            checkpoint["state_dict"][f"pseudo_quality.{name}"].zero_()
-
-    def _local_statistics(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Those that a state dict holds: frozen copies are not in it."""
-        return {name: value for name, value in local_statistics(self).items() if name in state}
-
-    def _join_statistics(self) -> None:
-        average_(list(local_statistics(self).values()))
+        self.rank_state.load(checkpoint)
 
     @property
     def has_teacher(self) -> bool:
@@ -280,9 +256,7 @@ class Method(LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        if self._own_statistics is not None:  # not earlier: DDP begins by giving all ranks those of rank 0
-            fill_(list(self._local_statistics(self.state_dict()).values()), self._own_statistics)
-            self._own_statistics = None
+        self.rank_state.restore()
         if not self.global_step:
             self.eval()
             with torch.no_grad():
@@ -302,7 +276,7 @@ class Method(LightningModule, ABC):
             )
 
     def on_train_end(self) -> None:
-        self._join_statistics()  # a last validation sets DDP up anew, which would give all ranks those of rank 0
+        self.rank_state.join()  # a last validation sets DDP up anew, which would give all ranks those of rank 0
 
     @property
     def learning_rate_scale(self) -> float:
@@ -313,7 +287,7 @@ class Method(LightningModule, ABC):
     # Evaluation: the same in fit, validate and test.
 
     def on_validation_epoch_start(self) -> None:
-        self._join_statistics()  # apart since the last validation
+        self.rank_state.join()  # apart since the last validation
 
     def validation_step(self, sample: Sample, batch_idx: int) -> dict[str, Tensor]:
         """Class indices 1 H W uint8 of each evaluated network, for the callbacks that write them."""

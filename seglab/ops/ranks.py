@@ -69,6 +69,11 @@ def mean(rows: Tensor) -> Tensor:
     return rows.double().sum(0) / len(rows)
 
 
+def rank() -> int:
+    """Number of this process, 0 for the first."""
+    return dist.get_rank() if _several() else 0
+
+
 def world_size() -> int:
     """Processes of the run."""
     return dist.get_world_size() if _several() else 1
