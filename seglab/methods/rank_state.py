@@ -1,7 +1,7 @@
 """What each rank holds for itself: running statistics of batch normalisation, and counts of pseudo-labels.
 
 Of the statistics a checkpoint has the mean, for scoring and for another number of ranks, and under ``LOCAL`` those of
-each rank, so that saving changes nothing and resuming is exact. Of the counts it has the sum, with which rank 0 goes on.
+each rank, so that saving changes nothing and resuming is exact; of the counts the sum, which rank 0 goes on with.
 """
 
 from typing import Any, cast
