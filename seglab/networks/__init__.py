@@ -3,6 +3,7 @@
 from seglab.networks.base import Network, NetworkFactory
 from seglab.networks.daformer import DAFormerNetwork
 from seglab.networks.deeplabv2 import DeepLabV2
+from seglab.networks.deeplabv3plus import DeepLabV3Plus
 from seglab.networks.dpt import DPT
 from seglab.networks.fcn import FCN
 from seglab.networks.of_run import NetworkOfRun
@@ -13,6 +14,7 @@ __all__ = [
     "FCN",
     "DAFormerNetwork",
     "DeepLabV2",
+    "DeepLabV3Plus",
     "Network",
     "NetworkFactory",
     "NetworkOfRun",

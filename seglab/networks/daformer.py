@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from seglab.labels import LabelSpace
 from seglab.networks.base import Network
 from seglab.networks.encoders import find_encoder, mean_std, timm_name
+from seglab.networks.heads import convolution, separable
 from seglab.networks.weights import load_encoder_weights
 from seglab.types import Output, SeglabError, require
 
@@ -60,7 +61,7 @@ class DAFormerNetwork(Network):
         self.encoder = backbone
         self.embeddings = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in backbone.out_channels[-STAGES:])
         self.branches = nn.ModuleList(branch(STAGES * width, width, dilation) for dilation in dilations)
-        self.bottleneck = convolution(len(dilations) * width, width, 3, padding=1)
+        self.bottleneck = convolution(len(dilations) * width, width, 3)
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(width, space.num_classes, 1)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -99,15 +100,5 @@ def build_encoder(name: str) -> Any:
 
 
 def branch(channels: int, width: int, dilation: int) -> nn.Module:
-    """A depthwise dilated 3x3 convolution and a 1x1 one, each with normalisation; for dilation 1 the second alone."""
-    pointwise = convolution(channels, width, 1)
-    if dilation == 1:
-        return pointwise
-    depthwise = convolution(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels)
-    return nn.Sequential(depthwise, pointwise)
-
-
-def convolution(channels: int, width: int, kernel: int, **options: int) -> nn.Sequential:
-    """Convolution, batch normalisation, ReLU."""
-    layer = nn.Conv2d(channels, width, kernel, bias=False, **options)  # type: ignore[arg-type]
-    return nn.Sequential(layer, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+    """A separable dilated 3x3 convolution; for dilation 1 a 1x1 one."""
+    return convolution(channels, width) if dilation == 1 else separable(channels, width, dilation)

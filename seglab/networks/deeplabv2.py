@@ -15,17 +15,21 @@ from seglab.types import Output, SeglabError
 class DeepLabV2(Network):
     """DeepLab v2 (Chen et al., TPAMI 2017): a dilated encoder at stride 8 and the ASPP-L head, no decoder.
 
-    ``features`` are the encoder's last stage (2048 channels for a ResNet-101). Differences from the
-    original's ResNet: timm's max pooling rounds sizes down instead of up, and the first block of layers 3 and 4 has
-    the dilation of the layer before.
+    ``features`` are the encoder's last stage (2048 channels for a ResNet-101).
+
+    Deviations from the original's ResNet:
+        Max pooling rounds sizes up -> down, as timm's.
+        The first block of layers 3 and 4 has its layer's dilation -> that of the layer before, as timm's.
+        A block that halves the grid does so in its first 1x1 convolution (Caffe's weights) -> in its 3x3 convolution:
+        torchvision's weights are trained so, and timm has no option for it.
 
     Args:
         space: classes to tell apart.
         encoder: name of a timm model that can be dilated to stride 8.
         weights: of the encoder: ``imagenet`` (from the local cache or the Hugging Face hub), ``none``, or the path of
             a state dict.
-        rates: dilations of the parallel 3x3 convolutions that the head sums. (6, 12, 18, 24) as published; DACS and
-            the methods that start from its code in effect use (6, 12).
+        rates: dilations of the parallel 3x3 convolutions that the head sums. (6, 12, 18, 24) as published, and in
+            AdvEnt and SPCL; CutMix-Seg, DACS and what starts from their code declare four and return after (6, 12).
         common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
 
     Raises:

@@ -1,7 +1,23 @@
-"""Heads beside the main one: embeddings for contrastive losses, and the auxiliary head."""
+"""What decoders are built of, and the heads beside the classifier: embeddings and the auxiliary head."""
 
 import torch
 from torch import Tensor, nn
+
+
+def convolution(
+    channels: int, width: int, kernel: int = 1, dilation: int = 1, groups: int = 1, slope: float = 0.0
+) -> nn.Sequential:
+    """Convolution that keeps h and w, batch normalisation, ReLU (leaky with a slope): B channels h w -> B width h w."""
+    padding = dilation * (kernel // 2)
+    layer = nn.Conv2d(channels, width, kernel, padding=padding, dilation=dilation, groups=groups, bias=False)
+    relu = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
+    return nn.Sequential(layer, nn.BatchNorm2d(width), relu)
+
+
+def separable(channels: int, width: int, dilation: int = 1) -> nn.Sequential:
+    """A depthwise dilated 3x3 convolution and a 1x1 one, each with normalisation and ReLU."""
+    depthwise = convolution(channels, channels, 3, dilation, groups=channels)
+    return nn.Sequential(depthwise, convolution(channels, width))
 
 
 def neck(channels: int, dropout: float) -> nn.Sequential:
