@@ -175,6 +175,7 @@ class Method(LightningModule, ABC):
         self.rank_state = RankState(self, {"pseudo_quality": self.pseudo_quality})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["classes"] = self.class_names  # for later stages and NetworkOfRun
         self.rank_state.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
