@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -28,7 +29,64 @@ from seglab.cli import main
 from seglab.methods import Method
 from seglab.ops.teacher import Teacher
 
-pytestmark = pytest.mark.parametrize("method", METHODS)
+pytestmark = pytest.mark.parametrize("method", METHODS, scope="module")  # all of a method, then the next one
+
+
+class Watched(NamedTuple):
+    """A run of five steps in which no step waited for the device or read a label of an unlabeled image."""
+
+    run: Path
+    updates: list[int]  # steps at which a teacher was updated
+
+
+@pytest.fixture(scope="module")
+def watched(method: str, camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Watched]:
+    """By the number of batches per step; several tests look at one run."""
+
+    @cache
+    def run(accumulate: int) -> Watched:
+        folder, updates, guarded = tmp_path_factory.mktemp(method), [], []
+        update, step = Teacher.update, Method.training_step
+
+        def count(self: Teacher, student: torch.nn.Module, number: int) -> None:
+            updates.append(number)
+            update(self, student, number)
+
+        def without_labels(self: Method, batch: dict, batch_idx: int) -> torch.Tensor:
+            if "unlabeled" in batch:
+                batch["unlabeled"] = Unlabeled(batch["unlabeled"])
+            return step(self, batch, batch_idx)
+
+        def without_sync(of: Any) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                guarded.append(of)
+                with NoHostSync():
+                    return of(*args, **kwargs)
+
+            return call
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Teacher, "update", without_sync(count))
+            patch.setattr(Method, "training_step", without_sync(without_labels))
+            for name in ("on_train_batch_start", "backward"):  # the optimiser is torch's
+                patch.setattr(Method, name, without_sync(getattr(Method, name)))
+            assert main(fit_command(method, camvid, folder, 5, *accumulating(accumulate))) == 0
+        assert guarded.count(without_labels) == 5 * accumulate
+        return Watched(only_run(folder), updates)
+
+    return run
+
+
+class Unlabeled(dict):
+    """A sample whose labels nobody may read."""
+
+    def __getitem__(self, key: str) -> object:
+        assert key not in ("mask", "hidden"), "a label of an unlabeled image was read"
+        return super().__getitem__(key)
+
+
+def accumulating(batches: int) -> list[str]:
+    return ["--trainer.accumulate_grad_batches", str(batches)]
 
 
 def test_every_class_has_a_file(method: str) -> None:
@@ -50,14 +108,19 @@ def issubclass_of_method(name: str) -> bool:
     return isinstance(part, type) and issubclass(part, Method) and part is not Method
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_runs_and_logs_its_terms(method: str, precision: str, camvid: Path, tmp_path: Path) -> None:
-    assert main(fit_command(method, camvid, tmp_path, 4, "--trainer.precision", precision)) == 0
-    run = only_run(tmp_path)
-    assert len(column(run, "train/loss")) == 4
+def test_runs_and_logs_its_terms(method: str, watched: Callable[[int], Watched]) -> None:
+    run = watched(1).run
+    assert len(column(run, "train/loss")) == 5
     assert all(torch.isfinite(torch.tensor(column(run, "train/loss"))))
-    assert len(column(run, "val/mIoU")) == 2
+    assert len(column(run, "val/mIoU")) == 3
     assert (run / "summary.json").is_file()
+    curves = [row for row in rows(run) if row.get("train/pseudo/coverage")]
+    assert bool(curves) == (method != "supervised"), "the curves of pseudo-labels come from hidden ground truth"
+
+
+def test_runs_in_bf16(method: str, camvid: Path, tmp_path: Path) -> None:
+    assert main(fit_command(method, camvid, tmp_path, 2, "--trainer.precision", "bf16-mixed")) == 0
+    assert all(torch.isfinite(torch.tensor(column(only_run(tmp_path), "train/loss"))))
 
 
 def test_overfits_one_batch(method: str, camvid: Path, tmp_path: Path) -> None:
@@ -70,16 +133,14 @@ def test_overfits_one_batch(method: str, camvid: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_resumes_bit_for_bit(method: str, accumulate: int, camvid: Path, tmp_path: Path) -> None:
-    flags = ["--trainer.accumulate_grad_batches", str(accumulate), "--trainer.val_check_interval", "2"]
-    whole = fit_command(method, camvid, tmp_path / "whole", 5, *flags)
-    broken = fit_command(method, camvid, tmp_path / "broken", 5, *flags)
-    assert main(whole) == 0
-
+def test_resumes_bit_for_bit(
+    method: str, accumulate: int, camvid: Path, tmp_path: Path, watched: Callable[[int], Watched]
+) -> None:
+    broken = fit_command(method, camvid, tmp_path, 5, *accumulating(accumulate))
     break_off(broken, 3)
     assert main([*broken, "--ckpt_path", "last"]) == 0
 
-    a, b = only_run(tmp_path / "whole"), only_run(tmp_path / "broken")
+    a, b = watched(accumulate).run, only_run(tmp_path)
     assert same(weights(a), weights(b))
     assert rows(a) == rows(b)
     optimizers = [torch.load(r / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"] for r in (a, b)]
@@ -114,62 +175,10 @@ def test_two_ranks_agree(method: str, camvid: Path, tmp_path: Path) -> None:
     assert torch.equal(saved[seen], weights(only_run(tmp_path / "single"))[seen]), "the counts of both ranks"
 
 
-def test_accumulation_updates_the_teacher_once_per_step(
-    method: str, camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: list[int] = []
-    update = Teacher.update
-
-    def count(self: Teacher, student: torch.nn.Module, step: int) -> None:
-        steps.append(step)
-        update(self, student, step)
-
-    monkeypatch.setattr(Teacher, "update", count)
-    assert main(fit_command(method, camvid, tmp_path, 3, "--trainer.accumulate_grad_batches", "2")) == 0
-    assert steps in ([], [0, 1, 2])
-    assert bool(steps) == any(key.startswith("teacher.") for key in weights(only_run(tmp_path)))
-
-
-def test_never_reads_a_label_of_unlabeled_images(
-    method: str, camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    step = Method.training_step
-
-    def guarded(self: Method, batch: dict, batch_idx: int) -> torch.Tensor:
-        if "unlabeled" in batch:
-            batch["unlabeled"] = Unlabeled(batch["unlabeled"])
-        return step(self, batch, batch_idx)  # type: ignore[arg-type]
-
-    class Unlabeled(dict):
-        def __getitem__(self, key: str) -> object:
-            assert key not in ("mask", "hidden"), "a label of an unlabeled image was read"
-            return super().__getitem__(key)
-
-    monkeypatch.setattr(Method, "training_step", guarded)
-    assert main(fit_command(method, camvid, tmp_path, 2)) == 0
-    curves = [row for row in rows(only_run(tmp_path)) if row.get("train/pseudo/coverage")]
-    assert bool(curves) == (method != "supervised"), "the curves of pseudo-labels come from hidden ground truth"
-
-
-def test_a_step_never_waits_for_the_device(
-    method: str, camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Losses, curves, logs, backward pass and teacher; the optimiser is torch's."""
-    seen = []
-
-    def guarded(name: str, of: Any) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            seen.append(name)
-            with NoHostSync():
-                return of(*args, **kwargs)
-
-        return call
-
-    for owner, name in ((Method, "on_train_batch_start"), (Method, "training_step"), (Method, "backward")):
-        monkeypatch.setattr(owner, name, guarded(name, getattr(owner, name)))
-    monkeypatch.setattr(Teacher, "update", guarded("update", Teacher.update))
-    assert main(fit_command(method, camvid, tmp_path, 2, "--trainer.log_every_n_steps", "2")) == 0
-    assert seen.count("training_step") == seen.count("backward") == 2
+def test_accumulation_updates_the_teacher_once_per_step(method: str, watched: Callable[[int], Watched]) -> None:
+    run, updates = watched(2)
+    assert updates in ([], [0, 1, 2, 3, 4])
+    assert bool(updates) == any(key.startswith("teacher.") for key in weights(run))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
