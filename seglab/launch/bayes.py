@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from seglab.files import read_json
-from seglab.launch.directory import State, write_manifest
+from seglab.launch.directory import write_manifest
 from seglab.launch.draws import distribution
 from seglab.launch.sweep import SweepRun, read_file, run_of
-from seglab.runs.directory import SUMMARY
+from seglab.runs.reading import Run
 from seglab.types import SeglabError
 
 JOURNAL = "study.log"
@@ -83,7 +82,7 @@ class Search:
             else:
                 yield run
 
-    def ended(self, run: SweepRun, state: State) -> None:
+    def ended(self, run: SweepRun, state: Run) -> None:
         """Learn from a finished run.
 
         Raises:
@@ -92,12 +91,11 @@ class Search:
         number = self.trials[run.name]
         if state.status != "finished" or self.study.trials[number].state != self.open:
             return
-        scores = read_json(self.folder / run.name / SUMMARY)["last"]
-        if self.metric not in scores:
-            raise SeglabError(f"{self.path}: runs have no score {self.metric}; they have {', '.join(scores)}")
-        score = scores[self.metric]
+        if self.metric not in state.last:
+            raise SeglabError(f"{self.path}: runs have no score {self.metric}; they have {', '.join(state.last)}")
+        score = state.last[self.metric]
         worst = -math.inf if self.study.direction.name == "MAXIMIZE" else math.inf
-        self.study.tell(number, worst if score is None else score)
+        self.study.tell(number, worst if math.isnan(score) else score)
 
     def _run(self, number: int, encoded: Mapping[str, Any]) -> SweepRun:
         parameters = self.sweep["parameters"]

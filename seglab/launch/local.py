@@ -12,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
-from seglab.files import hold, release
-from seglab.launch.directory import STARTED, State, state_of, write_manifest
+from seglab.files import held
+from seglab.launch.directory import write_manifest
 from seglab.launch.screen import Screen
 from seglab.launch.sweep import SweepRun, launcher_command
 from seglab.runs.directory import LOG
+from seglab.runs.reading import Run, read_run
+from seglab.runs.status import STARTED
 
 PATIENCE = 60.0  # seconds that a run gets to end by itself after an interruption
 
@@ -75,8 +77,8 @@ def run_local(
     known: Sequence[SweepRun],
     total: int,
     pool: Pool,
-    ended: Callable[[SweepRun, State], None] = lambda run, state: None,
-) -> dict[str, State]:
+    ended: Callable[[SweepRun, Run], None] = lambda run, state: None,
+) -> dict[str, Run]:
     """Run what is not finished, as many at a time as the pool has room for; each ends with what its folder tells.
 
     Args:
@@ -95,21 +97,17 @@ def run_local(
         SeglabError: another process works on this sweep, or the folder cannot be written.
     """
     write_manifest(folder, known)
-    hold(folder)
-    states = {run.name: state_of(folder / run.name) for run in known}
+    states = {run.name: read_run(folder / run.name) for run in known}
     jobs: dict[str, _Job] = {}
-    try:
-        with _signals(), Screen(str(folder), total) as screen:
-            try:
-                _work(folder, runs, pool, ended, states, jobs, screen)
-            except KeyboardInterrupt:
-                _stop([job.process for job in jobs.values()])
-                states |= {name: state_of(folder / name) for name in jobs}
-            except BaseException:
-                _stop([job.process for job in jobs.values()])
-                raise
-    finally:
-        release()
+    with held(folder), _signals(), Screen(str(folder), total) as screen:
+        try:
+            _work(folder, runs, pool, ended, states, jobs, screen)
+        except KeyboardInterrupt:
+            _stop([job.process for job in jobs.values()])
+            states |= {name: read_run(folder / name) for name in jobs}
+        except BaseException:
+            _stop([job.process for job in jobs.values()])
+            raise
     return states
 
 
@@ -117,8 +115,8 @@ def _work(
     folder: Path,
     runs: Iterator[SweepRun],
     pool: Pool,
-    ended: Callable[[SweepRun, State], None],
-    states: dict[str, State],
+    ended: Callable[[SweepRun, Run], None],
+    states: dict[str, Run],
     jobs: dict[str, _Job],
     screen: Screen,
 ) -> None:
@@ -132,7 +130,7 @@ def _work(
                 break
             if run.name not in states:
                 write_manifest(folder, [run])
-                states[run.name] = state_of(folder / run.name)
+                states[run.name] = read_run(folder / run.name)
             if states[run.name].status == "finished":
                 ended(run, states[run.name])
             else:
@@ -142,7 +140,7 @@ def _work(
                     break
                 threads = _cores() // pool.jobs // need.processes
                 jobs[run.name] = _Job(run, _start(run, folder / run.name, gpus, max(1, threads)), gpus)
-                states[run.name] = replace(states[run.name], status="running", error="")
+                states[run.name] = replace(states[run.name], status="running", reason="")
                 screen.changed(states, run.name)
             run = None
         time.sleep(0.2 if jobs else 0.0)
@@ -155,8 +153,7 @@ def _work(
                 ended(job.run, states[name])
         if screen.due():
             for name in jobs:
-                now = state_of(folder / name)
-                states[name] = State("running", now.step, now.steps, now.score)
+                states[name] = replace(read_run(folder / name), status="running", reason="")
             screen.refresh(states)
 
 
@@ -175,16 +172,16 @@ def _start(run: SweepRun, folder: Path, gpus: Sequence[str], threads: int) -> su
         )  # fmt: skip
 
 
-def _ended(folder: Path, process: subprocess.Popen) -> State:
+def _ended(folder: Path, process: subprocess.Popen) -> Run:
     """The state of a run whose process is gone; what it told itself counts, then how it ended."""
     code = process.returncode
     if code < 0:  # ranks and loaders that a killed process left behind would hold its GPUs
         _kill_group(process)
-    state = state_of(folder)
+    state = read_run(folder)
     if code < 0:
-        return replace(state, status="killed", error=f"by {signal.Signals(-code).name}")
+        return replace(state, status="killed", reason=f"by {signal.Signals(-code).name}")
     if code and state.status not in ("interrupted", "failed"):
-        return replace(state, status="failed", error=f"exit code {code}; see {folder / LOG}")
+        return replace(state, status="failed", reason=f"exit code {code}; see {folder / LOG}")
     return state
 
 

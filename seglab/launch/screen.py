@@ -1,5 +1,6 @@
 """What a sweep shows while it runs: a live table on a terminal, a line per change elsewhere."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -11,21 +12,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from seglab.launch.directory import ORDER, State
+from seglab.runs.reading import Run
+from seglab.runs.status import STATUSES
 
 COLOURS = {"finished": "green", "failed": "red", "killed": "red", "interrupted": "red", "running": "yellow"}
-# What a terminal too small for all runs shows first.
-URGENT = ("running", "failed", "killed", "interrupted", "stopped", "running or killed", "finished", "waiting")
-FRAME = 7  # lines of the table that are no runs
+CALM = ("finished", "waiting", "requeued")  # what a terminal too small for all runs leaves out first
+FRAME = 7  # lines of the table beside those of runs
 
 
-def counts(states: Mapping[str, State]) -> str:
+def counts(states: Mapping[str, Run]) -> str:
     """``3 finished, 1 failed``."""
     number = Counter(state.status for state in states.values())
-    return ", ".join(f"{number[status]} {status}" for status in ORDER if number[status])
+    return ", ".join(f"{number[status]} {status}" for status in STATUSES if number[status])
 
 
-def table(states: Mapping[str, State], title: str = "", rows: int = 0, note: str = "") -> Group:
+def table(states: Mapping[str, Run], title: str = "", rows: int = 0, note: str = "") -> Group:
     """A row per run.
 
     Args:
@@ -36,7 +37,7 @@ def table(states: Mapping[str, State], title: str = "", rows: int = 0, note: str
     """
     shown = dict(states)
     if rows and len(states) > rows:
-        urgent = sorted(states, key=lambda name: URGENT.index(states[name].status))[:rows]
+        urgent = sorted(states, key=lambda name: states[name].status in CALM)[:rows]
         shown = {name: state for name, state in states.items() if name in urgent}
     hidden = f" ({len(states) - len(shown)} not shown)" if len(shown) < len(states) else ""
     result = Table()
@@ -48,9 +49,13 @@ def table(states: Mapping[str, State], title: str = "", rows: int = 0, note: str
     result.add_column("", no_wrap=bool(rows), overflow="ellipsis" if rows else "fold")
     for name, state in shown.items():
         step = f"{state.step}/{state.steps}" if state.steps else ""
-        score = "" if state.score is None else f"{100 * state.score:.2f}"
-        result.add_row(name, state.status, step, score, state.error, style=COLOURS.get(state.status, "dim"))
+        result.add_row(name, state.status, step, _percent(state), state.reason, style=COLOURS.get(state.status, "dim"))
     return Group(Text(title), result, Text(f"{counts(states)}{hidden}{note}"))
+
+
+def _percent(run: Run) -> str:
+    score = run.score("val/mIoU")
+    return f"{100 * score:.2f}" if math.isfinite(score) else ""
 
 
 class Screen:
@@ -79,32 +84,32 @@ class Screen:
             self.live.update("")  # the final table follows
             self.live.stop()
 
-    def changed(self, states: Mapping[str, State], name: str) -> None:
+    def changed(self, states: Mapping[str, Run], name: str) -> None:
         """A run began or ended."""
         if self.live:
             self._draw(states)
             return
         state = states[name]
-        score = "" if state.score is None else f", val/mIoU {100 * state.score:.2f}"
-        error = f" ({state.error})" if state.error else ""
+        score = f", val/mIoU {_percent(state)}" if _percent(state) else ""
+        error = f" ({state.reason})" if state.reason else ""
         print(f"seglab: {name}: {state.status}{score}{error}; {counts(states)}{self._clock(states)}", flush=True)
 
     def due(self) -> bool:
         """Whether a second has gone by since the table was drawn."""
         return self.live is not None and time.monotonic() - self._drawn > 1.0
 
-    def refresh(self, states: Mapping[str, State]) -> None:
+    def refresh(self, states: Mapping[str, Run]) -> None:
         """Steps and scores moved on."""
         if self.live:
             self._draw(states)
 
-    def _draw(self, states: Mapping[str, State]) -> None:
+    def _draw(self, states: Mapping[str, Run]) -> None:
         assert self.live
         self._drawn = time.monotonic()
         rows = max(3, self.console.height - FRAME)
         self.live.update(table(states, self.title, rows, self._clock(states)), refresh=True)
 
-    def _clock(self, states: Mapping[str, State]) -> str:
+    def _clock(self, states: Mapping[str, Run]) -> str:
         """Time gone by, and what is left at this pace."""
         done = sum(1.0 if state.status in ("failed", "killed") else state.progress for state in states.values())
         self._before = done if self._before is None else self._before

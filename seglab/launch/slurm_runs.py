@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seglab.files import hold, read_json, release
-from seglab.launch.directory import State, in_order, read_manifest, state_of, write_manifest
+from seglab.files import held, read_json
+from seglab.launch.directory import write_manifest
 from seglab.launch.slurm import EXIT, JOB, Slurm, ask, check_cluster, submit
 from seglab.launch.sweep import SweepRun, launcher_command
-from seglab.runs.directory import LOG
+from seglab.runs.directory import LOG, read_manifest
+from seglab.runs.reading import Run, read_run
+from seglab.runs.status import ERROR, STATUSES
 from seglab.types import SeglabError
 
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
@@ -57,7 +59,7 @@ def run_slurm(folder: Path, runs: Sequence[SweepRun], slurm: Slurm, flags: Mappi
     folder = folder.resolve()
     jobs = jobs_of(folder / run.name for run in runs)
     queued = {run.name for run in runs if (job := jobs.get(folder / run.name)) and job.active}
-    finished = {run.name for run in runs if state_of(folder / run.name).status == "finished"}
+    finished = {run.name for run in runs if read_run(folder / run.name).status == "finished"}
     left = [run for run in runs if run.name not in queued | finished]
     check_cluster(slurm, len(left), array=True)
     write_manifest(folder, runs)
@@ -65,17 +67,14 @@ def run_slurm(folder: Path, runs: Sequence[SweepRun], slurm: Slurm, flags: Mappi
     if not left:
         print(f"seglab: nothing to submit: {skipped}")
         return
-    hold(folder)
-    try:
+    with held(folder):
         commands = {folder / run.name: [*launcher_command(run, folder / run.name), *flags[run.name]] for run in left}
         array = submit(folder, folder.name, commands, slurm, array=True)
-    finally:
-        release()
     print(f"seglab: {len(left)} runs are job array {array}; {skipped}")
     print(f"seglab: seglab sweep status {folder}")
 
 
-def states_of(folder: Path) -> dict[str, State]:
+def states_of(folder: Path) -> dict[str, Run]:
     """Run name -> state, of all runs that a sweep's folder knows: by state, then in the order of the sweep file.
 
     Raises:
@@ -83,7 +82,9 @@ def states_of(folder: Path) -> dict[str, State]:
     """
     runs = {name: folder.resolve() / name for name in read_manifest(folder)}
     jobs = jobs_of(runs.values())
-    return in_order({name: state(run, jobs.get(run)) for name, run in runs.items()})
+    states = {name: state(run, jobs.get(run)) for name, run in runs.items()}
+    order = list(STATUSES)
+    return dict(sorted(states.items(), key=lambda item: order.index(item[1].status)))
 
 
 def jobs_of(runs: Iterable[Path]) -> dict[Path, Job]:
@@ -95,33 +96,32 @@ def jobs_of(runs: Iterable[Path]) -> dict[Path, Job]:
     return {run: told.get(job, Job(job)) for run, job in ids.items()}
 
 
-def state(run: Path, job: Job | None) -> State:
-    """The state of a run by its folder and its job.
+def state(run: Path, job: Job | None) -> Run:
+    """A run, with its status by its folder and its job.
 
-    Adds to the folder's words: ``requeued`` (waits to go on), ``cancelled``, and ``killed`` where nothing was left to
-    write down how it ended.
+    The job adds ``requeued``, ``cancelled``, and ``killed`` where no process was left to write how it ended.
     """
-    told = state_of(run)
+    told = read_run(run)
     if job is None or told.status == "finished":
         return told
     if job.state in WAITING:
         began = (run / LOG).is_file()
-        return replace(told, status="requeued" if began else "waiting", error=f"job {job.id}: {job.reason}")
+        return replace(told, status="requeued" if began else "waiting", reason=f"job {job.id}: {job.reason}")
     if job.active:
-        return replace(told, status="running", error="")
+        return replace(told, status="running", reason="")
     if job.state == "CANCELLED":
-        return replace(told, status="cancelled", error=f"job {job.id}")
+        return replace(told, status="cancelled", reason=f"job {job.id}")
     code = _exit_code(run, job.id)
     if code is None and told.status in ("waiting", "running", "running or killed", "killed"):
         why = (
             job.state if job.state not in ("", "FAILED") else "SLURM no longer knows it: cancelled, or its node failed"
         )
-        return replace(told, status="killed", error=f"job {job.id}: {why}")
+        return replace(told, status="killed", reason=f"job {job.id}: {why}")
     if told.status in ("preempted", "interrupted", "stopped") or not code:
         return told
     if code > 128:
-        return replace(told, status="killed", error=f"job {job.id}: {_signal(code)}")
-    return replace(told, status="failed", error=_reason(run) or told.error or f"job {job.id}: exit {code}")
+        return replace(told, status="killed", reason=f"job {job.id}: {_signal(code)}")
+    return replace(told, status="failed", reason=_reason(run) or told.reason or f"job {job.id}: exit {code}")
 
 
 def _squeue() -> dict[str, Job]:
@@ -160,5 +160,5 @@ def _reason(run: Path) -> str:
     """The error in the log of the last start."""
     text = (run / LOG).read_text(errors="replace") if (run / LOG).is_file() else ""
     lines = [line for line in text.rpartition("seglab: job ")[2].splitlines() if not line.startswith(("srun", "slurm"))]
-    errors = [line.removeprefix("seglab: error: ") for line in lines if line.startswith("seglab: error: ")]
+    errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
     return errors[-1] if errors else (lines[-1] if lines else "")

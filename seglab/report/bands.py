@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seglab.runs.reading import Curve, Run, curves
+from seglab.runs.reading import Curve, Run
 
 POINTS = 150  # of a longer curve: each is the mean over a stretch of steps
 
@@ -29,7 +29,7 @@ def seed_bands(runs: Sequence[Run], points: int = POINTS) -> dict[str, Band]:
     """Every column of the runs' ``metrics.csv`` as one band."""
     found: dict[str, list[Curve]] = {}
     for run in runs:
-        for name, curve in curves(run).items():
+        for name, curve in run.metrics.items():
             found.setdefault(name, []).append(curve)
     return {name: band(parts, points) for name, parts in found.items()}
 

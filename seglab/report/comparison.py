@@ -234,7 +234,7 @@ def _rows(runs: Sequence[Run], by: tuple[str, ...]) -> tuple[list[Row], list[tup
                 row.runs.append(chosen)
                 left_out += [(run, _superseded(run, chosen)) for run in older]
             else:
-                left_out += [(run, run.reason) for run in (*older, chosen)]
+                left_out += [(run, run.why) for run in (*older, chosen)]
     return [row for row in cells.values() if row.runs], left_out
 
 
@@ -245,9 +245,7 @@ def _label(method: str, variant: dict[str, Any]) -> str:
 
 
 def _superseded(run: Run, chosen: Run) -> str:
-    reason = (
-        f"superseded by {chosen.name}" if run.status == "finished" else f"{run.reason}; superseded by {chosen.name}"
-    )
+    reason = f"superseded by {chosen.name}" if run.status == "finished" else f"{run.why}; superseded by {chosen.name}"
     if changed := differences(run.config, chosen.config) if run.config and chosen.config else {}:
         listed = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items())
         return f"{reason}, whose config differs: {listed} (--by {','.join(changed)} gives them rows of their own)"

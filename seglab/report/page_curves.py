@@ -9,7 +9,6 @@ from seglab.report.bands import POINTS, seed_bands
 from seglab.report.comparison import Comparison, Row, Seed, seed_of
 from seglab.report.estimate import estimate, paired_difference
 from seglab.report.page_scores import number
-from seglab.runs.reading import confusion
 
 
 def seed_curves(rows: Sequence[Row], unfinished: Sequence[Row]) -> dict[str, Any]:
@@ -64,8 +63,8 @@ def confusions(row: Row) -> list[dict[str, Any]]:
     parts: dict[str, list[np.ndarray]] = {}
     classes: list[str] = []
     for run in row.runs:
-        content = confusion(run) or {}
-        names = content.pop("classes", None)
+        content = run.confusion
+        names = content.get("classes", [])
         counts = {key: matrix for key, part in content.items() if (matrix := _counts(part, names)) is not None}
         if not counts or (classes and names != classes):
             continue

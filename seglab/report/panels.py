@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from seglab.runs.directory import PANELS
-from seglab.runs.reading import Run, panels
+from seglab.runs.reading import Run
 
 SIDE = 1024  # pixels: larger pictures are scaled down
 BUDGET = 8_000_000  # bytes of pictures
@@ -72,7 +72,7 @@ def _representatives(methods: Mapping[str, Sequence[Run]]) -> dict[str, Run]:
 
 def _readable(run: Run) -> dict[str, Any] | None:
     """The run's panels, if they are whole: a list of images with key, image, truth and predictions."""
-    content = panels(run)
+    content = run.panels
     try:
         if content and all({"key", "image", "truth", "predictions"} <= image.keys() for image in content["images"]):
             return content if content["images"] and content["classes"] and content["palette"] else None

@@ -8,8 +8,9 @@ from typing import Any
 
 from seglab.report.comparison import Row
 from seglab.report.fairness import SEED, is_method
-from seglab.runs.directory import CONFIG, MANIFEST, differences, flatten
+from seglab.runs.directory import CONFIG, differences, flatten, read_manifest
 from seglab.runs.reading import Run
+from seglab.types import SeglabError
 
 
 def differing_keys(rows: Sequence[Row]) -> list[list[str | None]]:
@@ -63,9 +64,9 @@ def commands(row: Row) -> dict[str, str]:
 def _sweep_command(run: Run) -> str:
     """The command of a run that a sweep started; empty for others."""
     try:
-        parameters = json.loads((run.folder.parent / MANIFEST).read_text())[run.folder.name]
+        parameters = read_manifest(run.folder.parent)[run.folder.name]
         return shlex.join(["seglab", "fit", *(f"--{name}={value}" for name, value in parameters.items())])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (SeglabError, KeyError, AttributeError):
         return ""
 
 

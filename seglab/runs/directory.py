@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from seglab.files import read_yaml, write_whole
+from seglab.files import read_json, read_yaml, write_whole
 from seglab.types import SeglabError
 
 CONFIG = "config.yaml"
@@ -103,6 +103,24 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise SeglabError(f"{path} is no config: its top level has no keys")
     return config
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Runs of a sweep: name -> parameters.
+
+    Raises:
+        SeglabError: the folder is not that of a sweep.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise SeglabError(f"{folder} is not the folder of a sweep: it has no {MANIFEST}")
+    try:
+        manifest = read_json(path)
+    except SeglabError as error:
+        raise SeglabError(f"{error}: remove it, and `seglab sweep` writes it again") from error
+    if outside := [name for name in manifest if Path(name).name != name]:
+        raise SeglabError(f"{path} names runs that do not lie beside it: {', '.join(outside)}")
+    return manifest
 
 
 def update_config(folder: Path, text: str) -> None:

@@ -4,15 +4,15 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from seglab.files import read_json, read_yaml
-from seglab.runs.directory import CONFIG, CONFUSION, LOG, MANIFEST, METRICS, PANELS, SUMMARY
+from seglab.runs.directory import CONFIG, CONFUSION, MANIFEST, METRICS, PANELS, SUMMARY, read_manifest
+from seglab.runs.status import STATUSES, status_of
 from seglab.types import SeglabError
 
 Scores = dict[str, float]
@@ -58,9 +58,8 @@ class Run:
         folder: the run directory; it need not exist for a run that waits.
         benchmark, method: of ``summary.json``; where it is missing, of ``config.yaml`` or the sweep's parameters.
         seed: None where none is known.
-        status: ``finished``, ``running`` (or killed: the file cannot tell), ``interrupted``, ``stopped``, ``failed``,
-            ``waiting`` (in a sweep, not started) or ``broken`` (its files cannot be read).
-        reason: why it is not finished, in one line; empty for a finished run.
+        status: one of ``seglab.runs.status.STATUSES``.
+        reason: why it is not finished, in one line; empty where there is nothing to tell.
         step, steps: how far it came, of how many optimiser steps; 0 where unknown.
         last, best: scores of the last and the best validation: ``step``, ``val/mIoU``, ``val_teacher/mIoU``,
             ``val/IoU/<class>``, ... in [0, 1]; ``test/...`` where ``seglab test`` scored that checkpoint. null is NaN.
@@ -75,7 +74,7 @@ class Run:
     benchmark: str = ""
     method: str = ""
     seed: int | None = None
-    status: str = "broken"
+    status: str = "waiting"
     reason: str = ""
     step: int = 0
     steps: int = 0
@@ -91,6 +90,17 @@ class Run:
     def name(self) -> str:
         """For messages: the last two parts of the folder."""
         return "/".join(self.folder.parts[-2:])
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps that are done, in [0, 1]; 0 where unknown."""
+        return 1.0 if self.status == "finished" else self.step / self.steps if self.steps else 0.0
+
+    @property
+    def why(self) -> str:
+        """``reason``, and how far the run came."""
+        reached = f"step {self.step} of {self.steps}" if self.steps else ""
+        return ", ".join(part for part in (self.reason, reached) if part)
 
     @property
     def classes(self) -> list[str]:
@@ -112,7 +122,7 @@ class Run:
 
     @cached_property
     def _read_config(self) -> tuple[dict[str, Any], str]:
-        return _read_yaml(self.folder / CONFIG)
+        return _read(read_yaml, self.folder / CONFIG)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -126,8 +136,27 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, Curve]:
-        """All columns of ``metrics.csv``: name -> (steps, values), NaN and empty cells left out. Read on first use."""
+        """Columns of ``metrics.csv``: name -> (steps, values). Read on first use.
+
+        Empty and non-finite cells are left out, so the columns differ in length; none is empty.
+        """
         return _read_metrics(self.folder / METRICS)
+
+    @cached_property
+    def confusion(self) -> dict[str, Any]:
+        """``confusion.json``: ``step``, ``classes`` (K names), ``val`` and perhaps ``val_teacher``, K x K pixel counts.
+
+        Rows are the truth, columns the prediction. Empty where the file is missing or damaged. Read on first use.
+        """
+        return _read(read_json, self.folder / CONFUSION)[0]
+
+    @cached_property
+    def panels(self) -> dict[str, Any]:
+        """``panels/panels.json``: ``classes``, ``palette`` and ``images``; its file names are relative to ``panels/``.
+
+        Empty where the file is missing or damaged. Read on first use.
+        """
+        return _read(read_json, self.folder / PANELS)[0]
 
 
 def find_runs(paths: Iterable[Path | str]) -> list[Run]:
@@ -155,28 +184,29 @@ def of_network(metric: str, network: str) -> str:
     return metric if network == "student" else f"{stage}_{network}/{name}"
 
 
-def curves(run: Run, prefix: str = "") -> dict[str, Curve]:
-    """Columns of ``metrics.csv`` whose name starts with ``prefix``: name -> (steps, values).
+def read_run(folder: Path, parameters: Mapping[str, Any] | None = None) -> Run:
+    """One run directory; nothing in it can raise an error.
 
-    Empty and non-finite cells are left out, so the columns differ in length; nothing where the file is missing.
+    Args:
+        folder: of the run; need not exist.
+        parameters: in a sweep, those of a run that has no config yet: they tell its benchmark, method and seed.
     """
-    return {name: curve for name, curve in run.metrics.items() if name.startswith(prefix) and curve[0]}
-
-
-def confusion(run: Run) -> dict[str, Any] | None:
-    """``confusion.json``: ``step``, ``classes`` (K names), ``val`` and perhaps ``val_teacher`` (K x K pixel counts).
-
-    Rows are the truth, columns the prediction. None where the file is missing or cannot be read.
-    """
-    return _read_json(run.folder / CONFUSION)[0]
-
-
-def panels(run: Run) -> dict[str, Any] | None:
-    """``panels/panels.json``: ``classes``, ``palette`` and ``images``; file names in it are relative to ``panels/``.
-
-    None where the file is missing or cannot be read.
-    """
-    return _read_json(run.folder / PANELS)[0]
+    run, problem = Run(folder), ""
+    summary: dict[str, Any] = {}
+    if (folder / SUMMARY).is_file():
+        summary, problem = _read(read_json, folder / SUMMARY)
+        try:
+            run.changed = (folder / SUMMARY).stat().st_mtime
+            if not problem:
+                _fill(run, summary)
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            problem = f"{SUMMARY} is not that of a run ({type(error).__name__}: {error})"
+    elif (folder / CONFIG).is_file() and "model" not in run.config:
+        problem = run.config_problem or f"{CONFIG} is not that of a run: it has no model"
+    run.status, run.reason = ("broken", problem) if problem else status_of(folder, summary)
+    if not run.method or not run.benchmark:
+        _identify(run, parameters)
+    return run
 
 
 def _walk(path: Path) -> Iterator[Run]:
@@ -185,43 +215,25 @@ def _walk(path: Path) -> Iterator[Run]:
         here = Path(folder)
         if CONFIG in files:
             names.clear()
-            yield _read_run(here)
+            yield read_run(here)
             continue
         names[:] = sorted(name for name in names if not name.startswith(".") and name != "wandb")
         if MANIFEST in files:
             yield from _not_started(here)
     for error in unreadable:
         place = Path(error.filename)
-        yield Run(place, method=place.name, reason=f"folder cannot be read ({error.strerror})")
-
-
-def _read_run(folder: Path) -> Run:
-    run = Run(folder)
-    summary, problem = _read_json(folder / SUMMARY)
-    if summary is not None:
-        run.changed = (folder / SUMMARY).stat().st_mtime
-        try:
-            _fill(run, summary)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            problem = f"{SUMMARY} is not that of a run ({type(error).__name__}: {error})"
-    if problem:
-        run.status, run.reason = "broken", problem
-        if not (folder / SUMMARY).exists() and "model" in run.config:
-            run.status, run.reason = _ended_early(folder)
-        elif not (folder / SUMMARY).exists():
-            run.reason = run.config_problem or f"{CONFIG} is not that of a run: it has no model"
-    if not run.method or not run.benchmark:
-        _identify(run)
-    return run
+        yield Run(place, method=place.name, status="broken", reason=f"folder cannot be read ({error.strerror})")
 
 
 def _fill(run: Run, summary: dict[str, Any]) -> None:
     run.benchmark, run.method = str(summary["benchmark"]), str(summary["method"])
     run.seed = _seed(summary.get("seed"))
+    if summary["status"] not in STATUSES:
+        raise ValueError(f"status {summary['status']!r}")
     run.step, run.steps = int(summary.get("step") or 0), int(summary.get("steps") or 0)
     run.last, run.best = _scores(summary.get("last")), _scores(summary.get("best"))
     for scores, checkpoint in ((run.last, "last"), (run.best, "best")):
-        tested = _read_json(run.folder / f"test_{checkpoint}.json")[0] or {}
+        tested = _read(read_json, run.folder / f"test_{checkpoint}.json")[0]
         scores.update(_scores({key: value for key, value in tested.items() if key.startswith("test")}))
     numbers = ("train_seconds", "wall_seconds", "peak_memory_bytes", "images_per_second")
     run.cost = Cost(
@@ -232,40 +244,16 @@ def _fill(run: Run, summary: dict[str, Any]) -> None:
     run.parameters = int(summary.get("parameters") or 0)
     run.git_revision = str(summary.get("git_revision") or "")
     run.packages = {str(name): str(version) for name, version in (summary.get("packages") or {}).items()}
-    run.status = str(summary["status"])
-    run.reason = "" if run.status == "finished" else _reason(run, summary)
 
 
-def _reason(run: Run, summary: dict[str, Any]) -> str:
-    reached = f"step {run.step} of {run.steps}"
-    if run.status == "running":
-        sign = max((file.stat().st_mtime for file in _signs_of_life(run.folder)), default=run.changed)
-        return f"killed or still running: last sign of life {datetime.fromtimestamp(sign):%Y-%m-%d %H:%M}, {reached}"
-    error = " ".join(str(summary.get("error") or "").split())
-    if run.status == "stopped":
-        return f"stopped at {reached}"
-    return f"{error or _last_word(run.folder)[1] or 'no reason given'} ({reached})"
-
-
-def _signs_of_life(folder: Path) -> list[Path]:
-    return [file for name in (SUMMARY, METRICS, LOG, "checkpoints/last.ckpt") if (file := folder / name).is_file()]
-
-
-def _ended_early(folder: Path) -> tuple[str, str]:
-    """Status and reason of a run that wrote a config and no summary: it starts, or died before the first step."""
-    failed, line = _last_word(folder)
-    status = "failed" if failed else "running"
-    return status, f"no {SUMMARY}: it starts, or died before its first step{f': {line}' if line else ''}"
-
-
-def _last_word(folder: Path) -> tuple[bool, str]:
-    """Whether the log ends with an error, and its last line."""
-    line = last_line(folder / LOG)
-    return "error" in line.lower(), line.removeprefix("seglab: error: ")
-
-
-def _identify(run: Run) -> None:
-    """Benchmark, method and seed by the config; by the folders' names if that does not say."""
+def _identify(run: Run, parameters: Mapping[str, Any] | None) -> None:
+    """Benchmark, method and seed by the config, or by the sweep; by the folders' names if neither says."""
+    if parameters is not None:
+        for name in ("benchmark", "method"):
+            file = Path(str(parameters.get(f"config.{name}", ""))).stem
+            setattr(run, name, getattr(run, name) or str(parameters.get(name) or file))
+        run.seed = _seed(parameters.get("seed_everything"))
+        return
     config = run.config
     parts = [config.get("model"), *(config.get("additions") or [])]
     paths = [str(part.get("class_path") or "") for part in parts if isinstance(part, dict)]
@@ -277,29 +265,22 @@ def _identify(run: Run) -> None:
 
 
 def _not_started(sweep: Path) -> Iterator[Run]:
-    """Runs of a manifest that have no config: they wait, or died before they could write one."""
-    manifest, problem = _read_json(sweep / MANIFEST)
-    if manifest is None:
-        yield Run(sweep, "", sweep.name, None, "broken", problem)
+    """Runs of a sweep that have no config: they wait, or died before they could write one."""
+    try:
+        runs = read_manifest(sweep)
+    except SeglabError as error:
+        yield Run(sweep, method=sweep.name, status="broken", reason=str(error).replace(f"{sweep}/", ""))
         return
-    for name, parameters in manifest.items():
-        folder = sweep / name
-        if (folder / CONFIG).is_file():
-            continue
-        values = parameters if isinstance(parameters, dict) else {}
-        failed, line = _last_word(folder)
-        run = Run(folder, status="failed" if failed else "waiting", reason=line if failed else "not started")
-        run.benchmark = str(values.get("benchmark") or Path(str(values.get("config.benchmark", ""))).stem)
-        run.method = str(values.get("method") or Path(str(values.get("config.method", ""))).stem)
-        run.seed = _seed(values.get("seed_everything"))
-        yield run
+    for name, parameters in runs.items():
+        if not (sweep / name / CONFIG).is_file():
+            yield read_run(sweep / name, parameters if isinstance(parameters, dict) else {})
 
 
 def _settle_names(runs: list[Run]) -> None:
     """A waiting run is known by its method file, ``mean_teacher``: give it the name that the started ones have."""
     known = {_bare(run.method): run.method for run in runs if run.changed}
     for run in runs:
-        if run.status in ("waiting", "failed") and not run.changed:
+        if not run.changed:
             run.method = known.get(_bare(run.method), run.method)
 
 
@@ -323,18 +304,10 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
-def _read_json(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """Content, or None and the reason."""
-    try:
-        return read_json(path), ""
-    except SeglabError as error:
-        return None, str(error).replace(str(path), path.name)
-
-
-def _read_yaml(path: Path) -> tuple[dict[str, Any], str]:
+def _read(read: Callable[[Path], Any], path: Path) -> tuple[dict[str, Any], str]:
     """Content, or nothing and the reason."""
     try:
-        content = read_yaml(path)
+        content = read(path)
     except SeglabError as error:
         return {}, str(error).replace(str(path), path.name)
     return (content, "") if isinstance(content, dict) else ({}, f"{path.name} holds no keys")
@@ -360,7 +333,7 @@ def _read_metrics(path: Path) -> dict[str, Curve]:
             if name in found and cell and math.isfinite(value := _parsed(cell)):
                 found[name][0].append(int(step))
                 found[name][1].append(value)
-    return found
+    return {name: curve for name, curve in found.items() if curve[0]}
 
 
 def _parsed(cell: str) -> float:
@@ -368,15 +341,3 @@ def _parsed(cell: str) -> float:
         return float(cell)
     except ValueError:
         return math.nan
-
-
-def last_line(path: Path, tail: int = 8192) -> str:
-    """The last line of a log that is not empty, from its last ``tail`` bytes; empty where there is no log."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - tail))
-            lines = file.read().decode(errors="replace").split("\n")
-    except OSError:
-        return ""
-    written = [line.rpartition("\r")[2].strip() for line in lines if line.strip()]
-    return written[-1] if written else ""

@@ -1,6 +1,5 @@
 """A search with scores of our own in place of trainings: Optuna, its journal and the sweep's folder are real."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from seglab.launch.directory import State
 from seglab.launch.sweep import SweepRun
+from seglab.runs.reading import Run
 from seglab.types import SeglabError
 
 pytest.importorskip("optuna")
@@ -32,13 +31,12 @@ def search(tmp_path: Path, seed: int = 0, **changes: object) -> Any:
     return Search(path, tmp_path / "sweep", seed)
 
 
-def train(tmp_path: Path, run: SweepRun) -> State:
+def train(tmp_path: Path, run: SweepRun) -> Run:
     """Best at a learning rate of 0.001."""
     folder = tmp_path / "sweep" / run.name
     folder.mkdir()
     score = -abs(math.log10(run.parameters["optimizer.lr"]) + 3)
-    (folder / "summary.json").write_text(json.dumps({"last": {"step": 9, "val/mIoU": score}}))
-    return State("finished")
+    return Run(folder, status="finished", last={"step": 9, "val/mIoU": score})
 
 
 def test_a_search_goes_on_where_it_was_killed_and_comes_closer(tmp_path: Path) -> None:
@@ -48,13 +46,13 @@ def test_a_search_goes_on_where_it_was_killed_and_comes_closer(tmp_path: Path) -
         before.append(run)
         if len(before) == 6:
             break  # killed while this one runs
-        first.ended(run, State("failed") if len(before) == 3 else train(tmp_path, run))
+        first.ended(run, Run(tmp_path, status="failed") if len(before) == 3 else train(tmp_path, run))
     again = search(tmp_path)
     after = []
     for run in again.runs():
         after.append(run)
         done = (tmp_path / "sweep" / run.name).is_dir()
-        again.ended(run, State("finished") if done else train(tmp_path, run))
+        again.ended(run, Run(tmp_path, status="finished") if done else train(tmp_path, run))
     assert {run.name for run in before} <= {run.name for run in after}
     assert len(after) == 24
     assert len({run.name for run in after}) == 24, "no proposal is made twice"

@@ -20,6 +20,7 @@ from seglab.cli.commands.sweep import Check, need
 from seglab.files import hold, holder
 from seglab.launch.local import Need, Pool
 from seglab.launch.sweep import SweepRun
+from seglab.training.checkpoints import last_whole
 from seglab.types import SeglabError
 
 TINY = {
@@ -115,7 +116,7 @@ def test_one_run_is_killed_and_the_sweep_interrupted(camvid: Path, tmp_path: Pat
     assert process.wait(90) == 1
     assert json.loads((interrupted / "summary.json").read_text())["status"] == "interrupted"
     for run in (killed, interrupted):
-        assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] > 0
+        assert torch.load(last_whole(run)[0], weights_only=True)["global_step"] > 0
     status = json.loads(run_seglab("sweep", "status", str(tmp_path / "sweep"), "--format", "json").stdout)
     assert [(row["run_dir"], row["status"]) for row in status] == [
         (str(interrupted), "interrupted"),

@@ -8,9 +8,9 @@ from probes import fit_command
 
 from seglab.cli import main
 from seglab.launch import slurm_runs
-from seglab.launch.directory import State
 from seglab.launch.slurm import EXIT, Slurm, batch_script, seconds, submit
 from seglab.launch.slurm_runs import Job, state
+from seglab.runs.reading import Run
 from seglab.types import SeglabError
 
 
@@ -102,11 +102,11 @@ def test_a_limit_of_the_account_is_passed_on(tmp_path: Path, monkeypatch: pytest
 def test_states_of_folder_and_job_together(
     told: str, job: Job, exit_code: int | None, status: str, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm_runs, "state_of", lambda _: State(told))
+    monkeypatch.setattr(slurm_runs, "read_run", lambda folder: Run(folder, status=told))
     (tmp_path / EXIT).write_text("2 1\n" if exit_code is None else f"3 {exit_code}\n")  # of an earlier job, or of this
     found = state(tmp_path, job)
     assert found.status == status
-    assert error in found.error
+    assert error in found.reason
 
 
 def test_settings_come_from_a_file(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,7 @@ def test_unfinished_runs_do_not_count(write: Write, compared: Compared) -> None:
     found = compared()
     assert [row.label for row in found.rows] == ["Supervised"]
     assert [(run.method, run.seed) for run, _ in found.incomplete] == [("FixMatch", 1), ("Supervised", 2)]
-    assert "killed or still running" in found.incomplete[0][1]
+    assert "last sign of life" in found.incomplete[0][1]
 
 
 def test_of_repeated_runs_the_newest_finished_one_counts(write: Write, compared: Compared) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from fake_runs import write_run
 
-from seglab.runs.reading import Run, confusion, curves, find_runs, last_line, panels
+from seglab.runs.reading import Run, find_runs
+from seglab.runs.status import last_line
 from seglab.types import SeglabError
 
 
@@ -29,11 +30,11 @@ def test_a_finished_run_is_read_whole(tmp_path: Path) -> None:
     assert run.score("val/IoU/road", "best", "teacher") == run.best["val_teacher/IoU/road"]
     assert run.cost.unit == "GPU"
     assert run.config["data"]["init_args"]["labeled"] == "1/64"
-    steps, values = curves(run)["val/mIoU"]
+    steps, values = run.metrics["val/mIoU"]
     assert steps == [59 + 60 * index for index in range(10)]
     assert values[-1] == pytest.approx(run.last["val/mIoU"])
-    assert confusion(run)["classes"] == ["road", "traffic light"]  # type: ignore[index]
-    assert len(panels(run)["images"]) == 1  # type: ignore[index]
+    assert run.confusion["classes"] == ["road", "traffic light"]
+    assert len(run.panels["images"]) == 1
 
 
 def test_device_hours_count_gpus_and_threads(tmp_path: Path) -> None:
@@ -97,6 +98,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         ("{}", "summary.json is not that of a run .*benchmark"),
         ('{"status": "finished", "benchmark": "b", "method": "m", "last": [1]}', "summary.json is not that of a run"),
         ('{"status": "finished", "benchmark": "b", "method": "m", "step": 1e999}', "summary.json is not that of a run"),
+        ('{"status": "odd", "benchmark": "b", "method": "m"}', "summary.json is not that of a run .*status 'odd'"),
         ("\udcff", "summary.json is not text in UTF-8"),
     ],
 )
@@ -122,13 +124,10 @@ def test_without_a_summary_the_config_tells_who_it_was_and_the_log_why(tmp_path:
     write_run(tmp_path, "FixMatch", 4)
     (tmp_path / "summary.json").unlink()
     run = only(tmp_path)
-    assert (run.benchmark, run.method, run.seed, run.status) == ("streets_1_64", "FixMatch", 4, "running")
+    assert (run.benchmark, run.method, run.seed, run.status) == ("streets_1_64", "FixMatch", 4, "waiting")
     (tmp_path / "log.txt").write_text("start\nseglab: error: data.root: no folder /data\n\n")
     run = only(tmp_path)
-    assert (run.status, run.reason) == (
-        "failed",
-        "no summary.json: it starts, or died before its first step: data.root: no folder /data",
-    )
+    assert (run.status, run.reason) == ("failed", "data.root: no folder /data")
 
 
 def test_a_config_of_something_else_is_no_run_that_starts(tmp_path: Path) -> None:
@@ -144,10 +143,11 @@ def test_crashed_killed_and_stopped_runs_have_their_reasons(tmp_path: Path) -> N
     write_run(tmp_path / "silent", status="failed", seed=4, summary={"error": None})
     crashed, killed, stopped, silent = find_runs([tmp_path])
     assert crashed.reason.startswith("OutOfMemoryError: CUDA out of memory")
-    assert crashed.reason.endswith("(step 300 of 600)")
-    assert killed.reason.startswith("killed or still running: last sign of life 20")
-    assert stopped.reason == "stopped at step 300 of 600"
-    assert silent.reason == "no reason given (step 300 of 600)"
+    assert crashed.why.endswith(", step 300 of 600")
+    assert killed.status == "killed"
+    assert re.fullmatch(r"last sign of life 20\d\d-\d\d-\d\d \d\d:\d\d", killed.reason)
+    assert (stopped.reason, stopped.why) == ("", "step 300 of 600")
+    assert silent.why == "no reason given, step 300 of 600"
 
 
 def test_runs_of_a_sweep_that_did_not_start_wait_under_the_method_s_name(tmp_path: Path) -> None:
@@ -177,23 +177,22 @@ def test_metrics_that_are_being_written_or_damaged_are_read_as_far_as_they_go(tm
     file.write_text(
         "step,val/mIoU,train/loss\n9,,1.5\n19,0.25,nan\n\nx,0.5,1\n29,a,2.5\n39,0.5\n49,0.75,0.0\0\n59,0.1,0."
     )
-    assert curves(only(tmp_path)) == {
+    assert only(tmp_path).metrics == {
         "val/mIoU": ([19, 49], [0.25, 0.75]),
         "train/loss": ([9, 29, 49], [1.5, 2.5, 0.0]),
     }
-    assert list(curves(only(tmp_path), "val/")) == ["val/mIoU"]
     for text in ("", "nothing here\n"):
         file.write_text(text)
-        assert curves(only(tmp_path)) == {}
+        assert only(tmp_path).metrics == {}
     file.unlink()
-    assert curves(only(tmp_path)) == {}
+    assert only(tmp_path).metrics == {}
 
 
-def test_absent_or_broken_extras_are_none(tmp_path: Path) -> None:
+def test_absent_or_broken_extras_are_empty(tmp_path: Path) -> None:
     write_run(tmp_path)
     (tmp_path / "confusion.json").write_text("{")
-    assert confusion(only(tmp_path)) is None
-    assert panels(only(tmp_path)) is None
+    assert only(tmp_path).confusion == {}
+    assert only(tmp_path).panels == {}
 
 
 def test_the_last_line_of_a_log_skips_progress_bars(tmp_path: Path) -> None:
