@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from seglab.files import read_json, read_yaml, write_whole
-from seglab.launch.directory import state_of, write_manifest
+from seglab.launch.directory import write_manifest
 from seglab.launch.sweep import SweepRun
 from seglab.runs.chains import CHAIN, Reference, read_stages
 from seglab.runs.directory import BEST, CONFIG, LAST, MANIFEST, differences, read_config, writable
+from seglab.runs.reading import read_run
 from seglab.types import SeglabError, require
 
 TAKEN = "taken.json"  # in a stage's run directory: what it took of which checkpoint
@@ -150,7 +151,7 @@ def changed_source(run: Path, takes: Mapping[str, Reference]) -> str:
         )
     for taken in noted.values():
         source, file = run.parent / taken["run"], checkpoint(run.parent, taken)
-        replaced = digest(file) != taken["sha256"] if file.is_file() else state_of(source).status != "finished"
+        replaced = digest(file) != taken["sha256"] if file.is_file() else read_run(source).status != "finished"
         if replaced:
             return f"{run} began from an earlier {source.name} than the one there is now"
     return ""
@@ -192,7 +193,7 @@ def in_turn(folder: Path, runs: Sequence[SweepRun]) -> Iterator[SweepRun]:
     """The stages, each when the one before it has finished."""
     for run in runs:
         yield run
-        if state_of(folder / run.name).status != "finished":
+        if read_run(folder / run.name).status != "finished":
             return
 
 

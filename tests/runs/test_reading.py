@@ -98,7 +98,10 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         ("{}", "summary.json is not that of a run .*benchmark"),
         ('{"status": "finished", "benchmark": "b", "method": "m", "last": [1]}', "summary.json is not that of a run"),
         ('{"status": "finished", "benchmark": "b", "method": "m", "step": 1e999}', "summary.json is not that of a run"),
-        ('{"status": "odd", "benchmark": "b", "method": "m"}', "summary.json is not that of a run .*status 'odd'"),
+        (
+            '{"status": "odd", "benchmark": "b", "method": "m", "seed": 1}',
+            "summary.json is not that of a run .*status 'odd'",
+        ),
         ("\udcff", "summary.json is not text in UTF-8"),
     ],
 )

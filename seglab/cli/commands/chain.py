@@ -13,7 +13,7 @@ from rich.console import Console
 from seglab.cli.commands.flags import FlagParser, split_flags
 from seglab.files import held
 from seglab.launch.chain import LABELS, Chain, conflict, in_turn, label_flags, note_taken, read_chain, write_folder
-from seglab.launch.directory import State, as_json
+from seglab.launch.directory import as_json
 from seglab.launch.local import Need, Pool, run_local
 from seglab.launch.screen import table
 from seglab.launch.slurm import EXIT, Slurm, check_cluster, submit
@@ -22,6 +22,7 @@ from seglab.launch.sweep import SweepRun, launcher_command
 from seglab.runs.arguments import files_first
 from seglab.runs.chains import CHAIN, read_stages
 from seglab.runs.directory import PLACE_DATA, new_id
+from seglab.runs.reading import Run
 from seglab.types import SeglabError
 
 OWN = ("--launcher", "--run_dir", "--ckpt_path")
@@ -233,7 +234,7 @@ def _status(flags: list[str]) -> None:
     options = parser.parse_args(flags)
     folder = Path(options.dir)
     order, found = read_stages(folder), states_of(folder)
-    states: dict[str, State] = {name: found[name] for name in order if name in found}
+    states: dict[str, Run] = {name: found[name] for name in order if name in found}
     if options.format == "json":
         print(as_json(states, folder))
     else:
