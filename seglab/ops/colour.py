@@ -1,6 +1,7 @@
 """Colour operations on float images B 3 H W in [0, 1], each image with its own factor (B,).
 
-The adjustments are torchvision's (``transforms.v2.functional.adjust_*``), without a loop over images.
+The adjustments are torchvision's (``transforms.v2.functional.adjust_*``), without a loop over images, unless they are
+said to be kornia's.
 """
 
 import torch
@@ -19,6 +20,11 @@ def adjust_brightness(image: Tensor, factor: Tensor) -> Tensor:
     return (image * per_image(factor)).clamp_(0.0, 1.0)
 
 
+def add_brightness(image: Tensor, shift: Tensor) -> Tensor:
+    """A shift in [-1, 1] added to all channels, as kornia changes brightness."""
+    return (image + per_image(shift)).clamp_(0.0, 1.0)
+
+
 def adjust_contrast(image: Tensor, factor: Tensor) -> Tensor:
     """From the image's mean gray (factor 0) through the image (1) to more contrast."""
     mean = grayscale(image).mean(dim=(1, 2, 3), keepdim=True)
@@ -28,6 +34,14 @@ def adjust_contrast(image: Tensor, factor: Tensor) -> Tensor:
 def adjust_saturation(image: Tensor, factor: Tensor) -> Tensor:
     """From gray (factor 0) through the image (1) to stronger colours."""
     return torch.lerp(grayscale(image), image, per_image(factor)).clamp_(0.0, 1.0)
+
+
+def adjust_hsv_saturation(image: Tensor, factor: Tensor) -> Tensor:
+    """The saturation of the HSV model times ``factor``, at most 1, as kornia changes it: the largest channel stays."""
+    value = image.amax(1, keepdim=True)
+    chroma = value - image.amin(1, keepdim=True)
+    most = value / torch.where(chroma > 0, chroma, 1.0)  # of which on the smallest channel would be below 0
+    return (value - (value - image) * torch.minimum(per_image(factor), most)).clamp_(0.0, 1.0)
 
 
 def adjust_hue(image: Tensor, factor: Tensor) -> Tensor:

@@ -1,7 +1,14 @@
+import numpy as np
 import pytest
 import torch
+from jsonargparse import ArgumentParser, lazy_instance
 
-from seglab.ops.views import StrongView
+from seglab.labels import IGNORE
+from seglab.ops import colour
+from seglab.ops.mixing import Pixels
+from seglab.ops.views import FlipView, KorniaView, NoView, RandomCropView, StrongView, View
+from seglab.streets.scene import render
+from seglab.streets.style import PHOTO
 from seglab.types import SeglabError
 
 ALWAYS = {"jitter_probability": 1.0, "grayscale_probability": 1.0, "blur_probability": 1.0}
@@ -61,9 +68,13 @@ def test_brightness_is_drawn_from_its_whole_range_and_seen_through_gray_and_blur
     assert factor.mean().item() == pytest.approx(1.0, abs=0.05)
 
 
-def test_it_does_not_wait_for_the_device(no_host_sync):
+def test_views_do_not_wait_for_the_device(no_host_sync):
+    image = torch.rand(2, 3, 8, 8)
     with no_host_sync:
-        StrongView()(torch.rand(2, 3, 8, 8))
+        for view in (StrongView(), KorniaView()):
+            view(image)
+        for move in (FlipView(), RandomCropView(), RandomCropView(padded=True)):
+            move(pixels(image))
 
 
 @pytest.mark.parametrize(
@@ -81,3 +92,164 @@ def test_it_does_not_wait_for_the_device(no_host_sync):
 def test_a_field_outside_its_range_is_named(field):
     with pytest.raises(SeglabError, match=f"StrongView.{next(iter(field))}"):
         StrongView(**field)
+
+
+# kornia's colours
+
+
+def streets() -> torch.Tensor:
+    frames = [render(np.random.default_rng([0, 1, index]), PHOTO, (80, 60))[0] for index in range(8)]
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 255
+
+
+# kornia 0.5.8's own ColorJitter changes these images by 0.108 and 0.135
+@pytest.mark.parametrize(("strength", "kornia", "torchvision"), [(0.2, 0.108, 0.054), (0.25, 0.135, 0.0655)])
+def test_one_strength_changes_an_image_twice_as_much_as_torchvisions(strength, kornia, torchvision):
+    torch.manual_seed(0)
+    image = streets().repeat(50, 1, 1, 1)
+    added = KorniaView(strength, jitter=1.0, blur=0.0)(image)
+    multiplied = StrongView(1.0, strength, strength, strength, strength, 0.0, 0.0)(image)
+    assert (added - image).abs().mean().item() == pytest.approx(kornia, rel=0.06)
+    assert (multiplied - image).abs().mean().item() == pytest.approx(torchvision, rel=0.06)
+
+
+def test_each_operation_is_kornias():
+    image, factor = torch.tensor([0.8, 0.4, 0.2]).view(1, 3, 1, 1), torch.tensor([1.2])
+    brighter = colour.add_brightness(image, factor - 1).flatten()
+    contrast = colour.adjust_brightness(image, factor).flatten()
+    saturated = colour.adjust_hsv_saturation(image, factor).flatten()
+    torch.testing.assert_close(brighter, torch.tensor([1.0, 0.6, 0.4]))
+    torch.testing.assert_close(contrast, torch.tensor([0.96, 0.48, 0.24]))
+    torch.testing.assert_close(saturated, torch.tensor([0.8, 0.32, 0.08]))
+    most = colour.adjust_hsv_saturation(image, torch.tensor([2.0])).flatten()  # saturation 0.75 -> 1
+    torch.testing.assert_close(most, torch.tensor([0.8, 0.8 - 0.4 / 0.75, 0.0]))
+
+
+def test_kornias_view_keeps_shape_and_range_and_leaves_the_other_images():
+    torch.manual_seed(0)
+    image = torch.rand(400, 3, 4, 4)
+    view = KorniaView(0.5, jitter=0.3, blur=0.0)(image)
+    assert view.min() >= 0.0
+    assert view.max() <= 1.0
+    assert (view != image).flatten(1).any(1).float().mean().item() == pytest.approx(0.3, abs=0.08)
+    assert torch.equal(KorniaView(jitter=0.0, blur=0.0)(image), image)
+    assert NoView()(image) is image
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        (KorniaView, {"strength": 0.6}),
+        (KorniaView, {"jitter": 1.5}),
+        (KorniaView, {"sigma": (2.0, 1.0)}),
+        (FlipView, {"probability": -0.1}),
+        (RandomCropView, {"side": (0.0, 1.0)}),
+        (RandomCropView, {"side": (0.5, 1.1)}),
+    ],
+)
+def test_a_field_of_the_other_views_is_named_too(kind, field):
+    with pytest.raises(SeglabError, match=f"{kind.__name__}.{next(iter(field))}"):
+        kind(**field)
+
+
+# As settings
+
+
+class Taker:
+    def __init__(self, strong: View = lazy_instance(KorniaView, strength=0.25)) -> None:
+        self.strong = strong
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], KorniaView(0.25)),
+        (["--taker.strong", "StrongView"], StrongView()),
+        (["--taker.strong", '{"class_path": "KorniaView", "init_args": {"strength": 0.2}}'], KorniaView(0.2)),
+        (["--taker.strong", "NoView"], NoView()),
+    ],
+)
+def test_a_saved_config_gives_the_same_view(given, expected):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Taker, "taker")
+    config = parser.parse_args(given)
+    again = parser.parse_string(parser.dump(config))
+    for settings in (config, again):
+        view = parser.instantiate_classes(settings).taker.strong
+        assert isinstance(view, type(expected))
+        assert vars(view) == vars(expected)
+
+
+def test_settings_of_the_old_law_are_refused():
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Taker, "taker")
+    with pytest.raises(Exception, match="brightness"):
+        parser.parse_args(["--taker.strong", '{"brightness": 0.2}'])
+
+
+# Geometry
+
+
+def pixels(image: torch.Tensor) -> Pixels:
+    """Labels are the red channel x 10, so that a view must move both alike."""
+    label = (image[:, 0] * 10).long()
+    return Pixels(image, label, label.float() / 10, torch.ones_like(label, dtype=torch.bool))
+
+
+def blocks(batch: int = 6, step: int = 8) -> torch.Tensor:
+    torch.manual_seed(0)
+    grid = torch.randint(0, 10, (batch, 1, 5, 6)).float() / 10 + 0.05
+    return grid.repeat_interleave(step, 2).repeat_interleave(step, 3).expand(-1, 3, -1, -1)
+
+
+def test_a_flip_moves_everything_of_its_share_of_the_images():
+    before = pixels(blocks(400))
+    after = FlipView(0.25)(before)
+    flipped = (after.image != before.image).flatten(1).any(1)
+    assert flipped.float().mean().item() == pytest.approx(0.25, abs=0.08)
+    for old, new in zip(before, after, strict=True):
+        assert torch.equal(new[flipped], old[flipped].flip(-1))
+        assert torch.equal(new[~flipped], old[~flipped])
+
+
+def test_a_crop_is_enlarged_to_the_size_and_labels_stay_labels_in_their_place():
+    before = pixels(blocks())
+    after = RandomCropView((0.5, 0.5))(before)
+    assert [x.shape for x in after] == [x.shape for x in before]
+    assert [x.dtype for x in after] == [x.dtype for x in before]
+    assert after.valid.all()
+    plain = (after.image[:, 0] * 10).long() == after.label  # all but pixels interpolated over an edge
+    assert plain.float().mean() > 0.8
+    assert torch.equal((after.weight * 10).round().long(), after.label)
+    assert (after.label != before.label).flatten(1).any(1).all()
+    edges = (after.label[:, 0, 1:] != after.label[:, 0, :-1]).sum(1)
+    assert (edges <= 4).all()  # of 6 blocks in a row, half are seen
+
+
+def test_the_whole_image_is_itself():
+    before = pixels(torch.rand(2, 3, 10, 14))
+    for view in (RandomCropView((1.0, 1.0)), RandomCropView((1.0, 1.0), padded=True)):
+        after = view(before)
+        torch.testing.assert_close(after.image, before.image)
+        assert all(torch.equal(new, old) for new, old in zip(after[1:], before[1:], strict=True))
+
+
+def test_a_padded_crop_stays_in_its_place():
+    torch.manual_seed(0)
+    before = pixels(0.1 + 0.8 * torch.rand(50, 3, 20, 30))
+    after = RandomCropView((0.5, 0.5), padded=True)(before)
+    seen = after.valid
+    assert seen.sum((1, 2)).float().mean().item() == pytest.approx(150, rel=0.02)
+    for new, old, fill in zip(after, before, (0, IGNORE, 0, False), strict=True):
+        part = seen.unsqueeze(1).expand_as(new) if new.ndim == 4 else seen
+        assert torch.equal(new[part], old[part])
+        assert (new[~part] == fill).all()
+    assert len({int(x.flatten().int().argmax()) for x in seen}) > 30  # where they begin
+
+
+def test_class_probabilities_are_interpolated():
+    soft = torch.rand(2, 4, 8, 8).softmax(1)
+    given = Pixels(torch.rand(2, 3, 8, 8), soft, torch.rand(2, 8, 8), torch.ones(2, 8, 8, dtype=torch.bool))
+    label = RandomCropView((0.5, 0.7))(given).label
+    assert label.shape == soft.shape
+    torch.testing.assert_close(label.sum(1), torch.ones(2, 8, 8))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jsonargparse import lazy_instance
 from torch import Tensor
 
 from seglab.methods.base import Method
@@ -9,7 +10,7 @@ from seglab.ops.mixing import Pixels, classmix, ground_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label
 from seglab.ops.teacher import Teacher
-from seglab.ops.views import StrongView
+from seglab.ops.views import KorniaView, View
 from seglab.types import Batch, require
 
 
@@ -44,14 +45,7 @@ class DACS(Method):
         decay: float = 0.99,
         batch_statistics: bool = True,
         update_bn_on_strong: bool = True,
-        strong: StrongView = StrongView(
-            brightness=0.25,
-            contrast=0.25,
-            saturation=0.25,
-            hue=0.25,
-            grayscale_probability=0.0,
-            blur_sigma=(0.15, 1.15),
-        ),
+        strong: View = lazy_instance(KorniaView, strength=0.25),
         **common: Any,
     ) -> None:
         super().__init__(**common)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from jsonargparse import lazy_instance
 from torch import Tensor
 
 from seglab.labels import IGNORE
@@ -12,7 +13,7 @@ from seglab.ops.mixing import Pixels, classmix, ground_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
 from seglab.ops.teacher import Frozen
-from seglab.ops.views import StrongView
+from seglab.ops.views import KorniaView, View
 from seglab.types import Batch, require
 
 THINGS = (
@@ -63,9 +64,7 @@ class DAFormer(DACS):
         ignore_top: int = 0,
         ignore_bottom: int = 0,
         decay: float = 0.999,
-        strong: StrongView = StrongView(
-            brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2, grayscale_probability=0.0, blur_sigma=(0.15, 1.15)
-        ),
+        strong: View = lazy_instance(KorniaView, strength=0.2),
         **common: Any,
     ) -> None:
         super().__init__(decay=decay, strong=strong, **common)

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jsonargparse import lazy_instance
 from torch import Tensor
 
 from seglab.labels import IGNORE
@@ -13,7 +14,7 @@ from seglab.ops.grid import at_cells, rows
 from seglab.ops.memory import Prototypes, class_sums
 from seglab.ops.pseudo import hard_label, pseudo_label
 from seglab.ops.ranks import total
-from seglab.ops.views import StrongView
+from seglab.ops.views import NoView, View
 from seglab.types import Batch, Output, require
 
 
@@ -61,7 +62,7 @@ class SPCL(Method):
         init_prototypes: bool = False,
         supervised_temperature: float = 1.0,
         threshold: float = 0.9,
-        view: StrongView = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0),
+        view: View = lazy_instance(NoView),
         **common: Any,
     ) -> None:
         super().__init__(**common)

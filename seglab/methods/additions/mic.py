@@ -1,5 +1,6 @@
 """MIC: predict the hidden parts of a target image from the parts that are left."""
 
+from jsonargparse import lazy_instance
 from torch import Tensor
 
 from seglab.methods.base import Addition, Method
@@ -7,7 +8,7 @@ from seglab.ops.mixing import block_mask, paste
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
 from seglab.ops.teacher import Teacher
-from seglab.ops.views import StrongView
+from seglab.ops.views import KorniaView, View
 from seglab.types import Batch, require
 
 
@@ -50,9 +51,7 @@ class MIC(Addition):
         ignore_top: int = 0,
         ignore_bottom: int = 0,
         update_bn_on_strong: bool = False,
-        strong: StrongView = StrongView(
-            brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2, grayscale_probability=0.0, blur_sigma=(0.15, 1.15)
-        ),
+        strong: View = lazy_instance(KorniaView, strength=0.2),
     ) -> None:
         super().__init__()
         require(block >= 1, "MIC.block", block, "give a side of 1 pixel or more")

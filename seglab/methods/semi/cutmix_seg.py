@@ -11,7 +11,7 @@ from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix, cutmix_partner, 
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, hard_label, pixel_threshold
 from seglab.ops.teacher import Teacher
-from seglab.ops.views import StrongView
+from seglab.ops.views import NoView, View
 from seglab.types import Batch, require
 
 
@@ -47,7 +47,7 @@ class CutMixSeg(Method):
         ramp_up: int = 0,
         decay: float = 0.99,
         update_bn_on_strong: bool = False,
-        strong: StrongView = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0),
+        strong: View = lazy_instance(NoView),
         boxes: BoxSampler = lazy_instance(FixedAreaBox),
         **common: Any,
     ) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from jsonargparse import lazy_instance
 from torch import Tensor
 
 from seglab.methods.base import Method
@@ -10,7 +11,7 @@ from seglab.ops.losses import pixel_mean, sigmoid_rampup, squared_distance
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import hard_label
 from seglab.ops.teacher import Teacher
-from seglab.ops.views import StrongView
+from seglab.ops.views import NoView, View
 from seglab.types import Batch, require
 
 
@@ -48,7 +49,7 @@ class MeanTeacher(Method):
         average_buffers: bool = False,
         on_labeled: bool = True,
         update_bn_on_strong: bool = True,
-        strong: StrongView = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0),
+        strong: View = lazy_instance(NoView),
         **common: Any,
     ) -> None:
         super().__init__(**common)

@@ -11,7 +11,7 @@ from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partne
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.perturb import drop_channels, without_dropout
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
-from seglab.ops.views import StrongView
+from seglab.ops.views import StrongView, View
 from seglab.types import Batch, require
 
 
@@ -48,7 +48,7 @@ class UniMatch(Method):
         feature_weight: float = 0.5,
         dropout: float = 0.5,
         update_bn_on_strong: bool = False,
-        strong: StrongView = StrongView(),
+        strong: View = lazy_instance(StrongView),
         boxes: BoxSampler = lazy_instance(AreaBox),
         **common: Any,
     ) -> None:
