@@ -175,7 +175,7 @@ def test_a_saved_config_gives_the_same_view(given, expected):
     config = parser.parse_args(given)
     again = parser.parse_string(parser.dump(config))
     for settings in (config, again):
-        view = parser.instantiate_classes(settings).taker.strong
+        view = parser.instantiate(settings).taker.strong
         assert isinstance(view, type(expected))
         assert vars(view) == vars(expected)
 
