@@ -89,7 +89,8 @@ class SyncNorms(TorchSyncBatchNorm):
     """``trainer.sync_batchnorm`` by seglab's conversion: of all networks of the method alike."""
 
     def apply(self, model: nn.Module) -> nn.Module:
-        return synchronised(model, cast(LightningModule, model).trainer.strategy.root_device)
+        trainer = cast(LightningModule, model).trainer
+        return synchronised(model, trainer.strategy.root_device) if trainer.world_size > 1 else model
 
 
 def end_with_first() -> None:

@@ -35,6 +35,21 @@ def test_the_published_sizes(encoder: str, arguments: dict, parameters: int) -> 
     assert stem == [64, 64, 128]
 
 
+def test_rates_change_what_is_seen_and_no_parameter() -> None:
+    narrow, wide = tiny(rates=(1, 2, 3)).eval(), tiny(rates=(6, 12, 18)).eval()
+    wide.load_state_dict(narrow.state_dict())
+    image = torch.rand(1, 3, 65, 65)
+    assert not torch.equal(narrow(image).logits, wide(image).logits)
+
+
+def test_a_pixel_of_its_own_class_gets_a_gradient() -> None:
+    network = tiny()
+    mask = torch.full((2, 65, 97), 255)
+    mask[1, 33, 50] = 4
+    F.cross_entropy(network(torch.rand(2, 3, 65, 97)).logits, mask, ignore_index=255).backward()
+    assert network.head.weight.grad.abs().amax((1, 2, 3)).min() > 0
+
+
 @pytest.mark.parametrize(("stride", "grid"), [(16, 33), (8, 65)])
 def test_grids_of_a_crop_of_513(stride: int, grid: int) -> None:
     with torch.device("meta"):

@@ -1,6 +1,9 @@
 """What every network has: its options, heads, growing, and training on a single image."""
 
+import re
 from copy import deepcopy
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from seglab.networks import Network, NetworkFactory, Segmenter
 from seglab.networks.heads import projection_head
 from seglab.ops.norm import batch_norms, synchronised
 from seglab.ops.teacher import Teacher
+from seglab.training.ranks import SyncNorms
 from seglab.types import SeglabError
 
 TINY: dict[str, dict[str, Any]] = {
@@ -23,14 +27,25 @@ TINY: dict[str, dict[str, Any]] = {
     "DeepLabV2": {"encoder": "test_resnet"},
     "DeepLabV3Plus": {"encoder": "test_resnet"},
     "FCN": {"encoder": "test_resnet", "skips": (4,)},
+    "Plain": {"encoder": "test_resnet"},
     "Segmenter": {"encoder": "test_efficientnet", "decoder_options": {"decoder_channels": 16}},
 }
+README = Path(seglab.networks.__file__).with_name("README.md")
 WITHOUT_BATCH_NORM = {"DPT"}
 NORMED = sorted(TINY.keys() - WITHOUT_BATCH_NORM)
 
 
 def tiny(name: str, number: int = 5, **options: Any) -> Network:
-    return getattr(seglab.networks, name)(classes(number), weights="none", **TINY[name], **options)
+    kind = in_readme() if name == "Plain" else getattr(seglab.networks, name)
+    return kind(classes(number), weights="none", **TINY[name], **options)
+
+
+def in_readme() -> type[Network]:
+    """The example of the networks' README, which has to keep what it promises."""
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names["Plain"]
 
 
 def images(size: int = 2) -> Tensor:
@@ -51,10 +66,11 @@ def changed(network: nn.Module, run: nn.Module, image: Tensor) -> set[str]:
 def test_no_network_escapes_these_tests() -> None:
     exported = [getattr(seglab.networks, name) for name in seglab.networks.__all__]
     kinds = {part.__name__ for part in exported if isinstance(part, type) and issubclass(part, Network)}
-    assert kinds - {"Network", "NetworkOfRun"} == set(TINY)
+    assert kinds - {"Network", "NetworkOfRun"} == set(TINY) - {"Plain"}
+    assert all(f"`{name}`" in README.read_text() for name in kinds - {"Network"})
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", sorted(TINY.keys() - {"Plain"}))
 def test_the_config_knows_the_options_and_no_inner_argument(name: str) -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--network", type=NetworkFactory)
@@ -196,3 +212,12 @@ def test_a_norm_behind_global_pooling_takes_its_running_statistics_for_a_single_
     assert outside <= changed(network, network, two)
     network(one).logits.square().mean().backward()
     assert all(p.grad is not None for p in network.decoder.parameters())
+
+
+def test_one_rank_has_nothing_to_synchronise_and_trains_on_a_single_image() -> None:
+    network = tiny("DeepLabV3Plus")
+    network.trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace(root_device=torch.device("cpu")))
+    assert SyncNorms().apply(network) is network
+    network.trainer.world_size = 2
+    norms = {type(norm).__name__ for norm in batch_norms(SyncNorms().apply(network))}
+    assert norms == {"SyncBatchNormOnCPU"}
