@@ -1,7 +1,7 @@
 """What every method must do, found by its file in experiments/method: a new one cannot escape."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +19,10 @@ from probes import (
     fit_command,
     only_run,
     rows,
-    run_seglab,
     same,
     weights,
 )
+from warm_ranks import WarmRanks
 
 import seglab.methods
 from seglab.cli import main
@@ -148,15 +148,21 @@ def test_resumes_bit_for_bit(
         assert all(torch.equal(left[key], right[key]) for key in left)
 
 
-def test_two_ranks_agree(method: str, camvid: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="session")
+def two_ranks() -> Iterator[WarmRanks]:
+    ranks = WarmRanks()
+    yield ranks
+    ranks.close()
+
+
+def test_two_ranks_agree(method: str, camvid: Path, tmp_path: Path, two_ranks: WarmRanks) -> None:
     probe = json.dumps({"class_path": "probes.SaveRankState", "init_args": {"folder": str(tmp_path)}})
     flags = ["--data.labeled_batch", "4", "--data.unlabeled_batch", "4", f"--trainer.callbacks+={probe}"]
-    done = run_seglab(*fit_command(method, camvid, tmp_path / "runs", 3, *flags, *TWO_RANKS))
-    assert done.returncode == 0, done.stderr[-3000:]
+    run = tmp_path / "run"
+    two_ranks(*fit_command(method, camvid, tmp_path, 3, *flags, *TWO_RANKS, "--run_dir", str(run)))
 
     zero, one = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert same(zero["state"], one["state"]), "parameters, teachers, other networks, banks and queues"
-    run = only_run(tmp_path / "runs")
     saved = weights(run)
     for name in zero["local"].keys() & saved.keys():  # frozen copies are not saved
         mean = (zero["local"][name].double() + one["local"][name].double()) / 2
