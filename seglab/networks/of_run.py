@@ -13,13 +13,15 @@ from seglab.labels import LabelSpace
 from seglab.networks.base import Network, NetworkFactory
 from seglab.networks.weights import read_file, some, unwrap
 from seglab.runs.directory import BEST, LAST, read_config
-from seglab.types import Output, SeglabError
+from seglab.types import Output, SeglabError, require
 
 log = logging.getLogger(__name__)
 
 
 class NetworkOfRun(Network):
     """The trained network of a run directory. Building it gives a network of that run's class, with its options.
+
+    Built twice it is the same network twice, so CPS, whose two networks must differ, has no use for it.
 
     Args:
         space: classes to tell apart, those of the run in their order.
@@ -45,7 +47,9 @@ class NetworkOfRun(Network):
         if "weights" in section.get("init_args", {}):
             section["init_args"]["weights"] = "none"  # the checkpoint has them
         network = build(section, space)
-        load_network(network, str(folder / (LAST if checkpoint == "last" else BEST)), which)
+        path = folder / {"last": LAST, "best": BEST}[checkpoint]
+        require(path.is_file(), "network.checkpoint", checkpoint, f"{path} does not exist, so let the run get so far")
+        load_network(network, str(path), which)
         return network  # type: ignore[return-value]
 
     def __init__(self, *_: Any, **__: Any) -> None:

@@ -79,6 +79,12 @@ def test_what_does_not_fit_is_refused(run: Path, arguments: dict, message: str) 
         NetworkOfRun(**{"space": CAMVID, "run": str(run)} | arguments)
 
 
+def test_a_checkpoint_that_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
+    with pytest.raises(SeglabError, match=r"network.checkpoint is best: .*best.ckpt does not exist"):
+        NetworkOfRun(CAMVID, str(tmp_path), checkpoint="best")
+
+
 def test_a_method_without_teacher_has_none_to_take(camvid: Path, tmp_path: Path) -> None:
     assert main(fit_command("supervised", camvid, tmp_path, 1)) == 0
     with pytest.raises(SeglabError, match="has no teacher"):
