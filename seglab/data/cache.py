@@ -21,6 +21,7 @@ from PIL import Image
 
 from seglab.data.decode import read_image, read_pair, scaled_size
 from seglab.data.files import Item, describe
+from seglab.data.geometry import resize_image, resize_mask
 from seglab.files import held, parallel_map, progress, remove_partial, write_whole
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
@@ -133,7 +134,7 @@ def write_cache(
         root: of the data set.
         space: decodes the masks.
         folder: of the cache; created.
-        scale: images are resized by it (INTER_AREA), masks likewise (nearest).
+        scale: images and masks are resized by it (``geometry.resize_image``, ``resize_mask``).
         workers: decoding threads, as ``parallel_map`` takes them.
         shard_bytes: a shard ends with the image that reaches it.
 
@@ -285,9 +286,9 @@ def _decoder(root: Path, space: LabelSpace, scale: float) -> Callable[[Item], tu
             image, mask = read_pair(item, space)
         if scale < 1:
             height, width = scaled_size(image.shape, scale)
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            image = resize_image(image, (height, width))
             if mask.size:
-                mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+                mask = resize_mask(mask, (height, width))
         image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
         name = None if item.mask is None else _name(item.mask, root)
         sums = [zlib.crc32(part.data) for part in (image, mask) if part.size]

@@ -23,7 +23,7 @@ from seglab.data.pseudo_labels import pseudo_label_files
 from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
 from seglab.data.streams import Frames, Hidden, Masks, Positions, Stream, Truth, frame_loader, stream_loader
 from seglab.labels import LabelSpace, Taxonomy
-from seglab.types import SeglabError
+from seglab.types import SeglabError, require
 
 LABELED, UNLABELED = 0, 1  # stream tags
 
@@ -38,6 +38,7 @@ class SegmentationData(LightningDataModule, ABC):
             or a list file.
         crop: height and width of training crops, pixels.
         scale: range of the random scale factor of training crops.
+        flip: probability that a training crop is mirrored horizontally.
         labeled_batch: labeled images per step, over all ranks.
         unlabeled_batch: unlabeled images per step, over all ranks.
         workers: loader processes per stream.
@@ -70,6 +71,7 @@ class SegmentationData(LightningDataModule, ABC):
         unlabeled: str = "rest",
         crop: tuple[int, int] = (512, 512),
         scale: tuple[float, float] = (0.5, 2.0),
+        flip: float = 0.5,
         labeled_batch: int = 4,
         unlabeled_batch: int = 4,
         workers: int = 2,
@@ -84,13 +86,14 @@ class SegmentationData(LightningDataModule, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        require(0 <= flip <= 1, f"{type(self).__name__}.flip", flip, "give a probability in [0, 1]")
         if not 0 < category_cap <= 1:
             raise SeglabError(f"category_cap {category_cap} is a share of pixels: above 0, 1 for none")
         if rare_classes:  # not on its own construction: the config parser would bury the message
             rare_classes.check()
         self.root = Path(root).expanduser()
         self.labeled, self.unlabeled = labeled, unlabeled
-        self.crop, self.scale = crop, scale
+        self.crop, self.scale, self.flip = crop, scale, flip
         self.labeled_batch, self.unlabeled_batch = labeled_batch, unlabeled_batch
         self.workers, self.hidden_masks, self.seed = workers, hidden_masks, seed
         self.rare_classes, self.category_cap = rare_classes, category_cap
@@ -271,7 +274,7 @@ class SegmentationData(LightningDataModule, ABC):
                 f"{self.cache} holds images at scale {reader.scale}: crops at scales up to {highest} are enlarged from "
                 "it, and less sharp than from the files"
             )
-        return weak_view(self.crop, (lowest / reader.scale, highest / reader.scale))
+        return weak_view(self.crop, (lowest / reader.scale, highest / reader.scale), self.flip)
 
     def class_counts(self) -> ClassCounts:
         """Pixels of each class in the labeled training images; counted on first use, then read from a file.

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from seglab.data.decode import Reader, check_size, read_labels, scaled_size
 from seglab.data.files import Item
-from seglab.data.geometry import planes
+from seglab.data.geometry import planes, resize_mask
 from seglab.data.sampling import Order
 from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
@@ -74,7 +74,7 @@ class MaskFiles:
         path = self.path(item)
         mask = read_labels(path, self.space)
         if self.scale != 1 and scaled_size(mask.shape, self.scale) == image.shape[:2]:
-            return cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+            return resize_mask(mask, image.shape[:2])
         check_size(path, mask, item.image, image)
         return mask
 

@@ -4,13 +4,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import reduce
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seglab.data.decode import scaled_size
+from seglab.data.geometry import resize_image
 from seglab.types import Output, require
 
-Network = Callable[[Tensor], Output]
+Forward = Callable[[Tensor], Output]  # a network, of images B 3 H W
 
 
 class Inference(ABC):
@@ -32,22 +35,22 @@ class Inference(ABC):
         self.flip = flip
 
     @torch.no_grad()
-    def __call__(self, network: Network, image: Tensor) -> Tensor:
+    def __call__(self, network: Forward, image: Tensor) -> Tensor:
         """Softmax probabilities B K H W float32 for float images B 3 H W in [0, 1]."""
         count = len(self.scales) * (1 + self.flip)
         total = reduce(torch.add, self._views(network, image))
         return total / count if count > 1 else total  # a view is not copied: 160 MB at 2048x1024
 
-    def _views(self, network: Network, image: Tensor) -> Iterator[Tensor]:
+    def _views(self, network: Forward, image: Tensor) -> Iterator[Tensor]:
         size = (image.shape[-2], image.shape[-1])
         for scale in self.scales:
-            view = resize(image, (max(round(scale * size[0]), 1), max(round(scale * size[1]), 1)))
+            view = image if scale == 1 else resized_image(image, scaled_size(size, scale))
             yield resize(self.predict(network, view), size)
             if self.flip:
                 yield resize(self.predict(network, view.flip(-1)).flip(-1), size)
 
     @abstractmethod
-    def predict(self, network: Network, image: Tensor) -> Tensor:
+    def predict(self, network: Forward, image: Tensor) -> Tensor:
         """Probabilities B K H W float32 of one view B 3 H W."""
 
 
@@ -65,7 +68,7 @@ class Whole(Inference):
         require(multiple >= 1, "Whole.multiple", multiple, "give a whole number of 1 or more")
         self.multiple = multiple
 
-    def predict(self, network: Network, image: Tensor) -> Tensor:
+    def predict(self, network: Forward, image: Tensor) -> Tensor:
         height, width = (max(int(side / self.multiple + 0.5), 1) * self.multiple for side in image.shape[-2:])
         return resize(_probabilities(network, resize(image, (height, width))), (image.shape[-2], image.shape[-1]))
 
@@ -105,7 +108,7 @@ class Slide(Inference):
         self.stride = stride
         self.batch = batch
 
-    def predict(self, network: Network, image: Tensor) -> Tensor:
+    def predict(self, network: Forward, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         h, w = self.window
         image = F.pad(image, (0, max(w - width, 0), 0, max(h - height, 0)))
@@ -128,6 +131,13 @@ class Slide(Inference):
         return (total / count)[:, :, :height, :width]
 
 
+def resized_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images B 3 H W in [0, 1] of 8 bits, resized as training crops are (``data.geometry.resize_image``)."""
+    frames = image.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    resized = np.stack([resize_image(np.ascontiguousarray(frame), size) for frame in frames])
+    return torch.from_numpy(resized).to(image.device).permute(0, 3, 1, 2).to(image.dtype) / 255
+
+
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear, antialiased resize of B C H W to (height, width); the tensor itself if it has that size."""
     if image.shape[-2:] == size:
@@ -135,7 +145,7 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _probabilities(network: Network, image: Tensor) -> Tensor:
+def _probabilities(network: Forward, image: Tensor) -> Tensor:
     return network(image).logits.float().softmax(1)
 
 
