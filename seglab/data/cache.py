@@ -26,7 +26,7 @@ from seglab.files import held, parallel_map, progress, remove_partial, write_who
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 
-FORMAT = 1
+FORMAT = 2  # 1: images of a scale below 1 were resized otherwise; at scale 1 nothing changed
 INDEX = "cache.json"
 SHARD_BYTES = 1 << 30
 SPARE_BYTES = 1 << 26  # of disk, for the index
@@ -367,7 +367,7 @@ def _size(path: Path) -> int:
 def _read_index(path: Path) -> Index:
     try:
         content = json.loads(path.read_text())
-        if content["format"] != FORMAT:
+        if content["format"] != FORMAT and (content["format"], content["scale"]) != (1, 1):
             raise SeglabError(f"{path} is of another version: remove its folder and run `seglab data cache` again")
         index = Index(float(content["scale"]), content["decode"], [Entry(*entry) for entry in content["entries"]])
         np.array(index.decode, np.uint8).reshape(256)

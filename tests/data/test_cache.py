@@ -22,7 +22,8 @@ from probes import EXPERIMENTS, ROOT, fit_command
 from seglab.cli import main
 from seglab.data import GTA5, CamVid, Cityscapes, DomainAdaptation, Folder
 from seglab.data.cache import Cache, load_index, verify_cache, write_cache
-from seglab.data.decode import read_pair
+from seglab.data.decode import read_pair, scaled_size
+from seglab.data.geometry import resize_image, resize_mask
 from seglab.data.streams import Positions, stream_loader
 from seglab.labels import CAMVID, CITYSCAPES, LabelSpace, Taxonomy
 from seglab.types import SeglabError
@@ -152,6 +153,29 @@ def test_a_downscaled_cache_shows_the_same_part_of_the_scene(tmp_path: Path) -> 
     assert np.mean(agree) > 0.85  # offsets are whole pixels of what is stored
     assert np.mean(gap) < 25
     assert half.labeled_stream(0).view.transforms[0].scale == (0.8, 1.0)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.7])
+def test_a_downscaled_cache_holds_what_crops_and_evaluation_see_at_its_scale(
+    camvid: Path, tmp_path: Path, scale: float
+) -> None:
+    data = CamVid(str(camvid), crop=CROP, cache=str(build(camvid, tmp_path / "small", scale=scale)))
+    item = data.items("train")[0]
+    image, mask = read_pair(item, CAMVID)
+    size, reader = scaled_size(image.shape, scale), data.reader([item])
+    assert np.array_equal(reader.image(item), resize_image(image, size))
+    assert np.array_equal(reader.labels(item), resize_mask(mask, size))
+
+
+@pytest.mark.parametrize(("scale", "fits"), [(1.0, True), (0.5, False)])
+def test_of_the_first_version_only_full_size_is_read(camvid: Path, tmp_path: Path, scale: float, fits: bool) -> None:
+    path = build(camvid, tmp_path / "cache", scale=scale) / "cache.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
+    if fits:
+        assert load_index(path.parent).scale == scale
+    else:
+        with pytest.raises(SeglabError, match="of another version"):
+            load_index(path.parent)
 
 
 def test_evaluation_stays_on_the_files_of_a_downscaled_cache(

@@ -179,3 +179,9 @@ def test_an_adaptation_with_labels_of_both_counts_both(gta5: Path, cityscapes: P
         pick = stream.order(position)
         assert isinstance(pick.rules[-1], Shows)
         assert (pick.item in target.labeled_items()) == (position % 4 == 0)
+
+
+def test_flip_is_a_probability_of_the_data(camvid: Path) -> None:
+    assert CamVid(str(camvid), flip=0.0).labeled_stream(0).view.transforms[1].p == 0.0
+    with pytest.raises(SeglabError, match=r"CamVid\.flip"):
+        CamVid(str(camvid), flip=1.5)
