@@ -1,33 +1,123 @@
-"""What README.md promises: its example of a method runs as written, and what it names exists."""
+"""What the READMEs promise: their commands run, their examples work as written, and what they name exists."""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
-from probes import EXPERIMENTS, ROOT, column, only_run
+from layouts import save
+from probes import EXPERIMENTS, ROOT, column, fit_command, only_run
 
-README = (ROOT / "README.md").read_text()
-EXAMPLE = README[README.index("## Add a method") : README.index("## Data sets")]
+from seglab.cli import main
+from seglab.cli.config import check
+
+READMES = sorted([ROOT / "README.md", *ROOT.glob("seglab/**/README.md"), *EXPERIMENTS.glob("README.md")])
+NAMES = [str(path.relative_to(ROOT)) for path in READMES]
+TINY = [
+    *("--network", "tiny", "--data.workers", "0", "--data.crop", "[32,48]", "--trainer.max_steps", "2"),
+    *("--trainer.val_check_interval", "2", "--trainer.accelerator", "cpu"),
+]
+ELSEWHERE = ("sync", "agent")  # what needs a server of Weights & Biases
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", EXAMPLE, re.DOTALL)
-    return found
+def blocks(readme: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", readme.read_text(), re.DOTALL)
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """README and command, without comments, of every line of every shell block that calls seglab."""
+    for readme, name in zip(READMES, NAMES, strict=True):
+        for block in blocks(readme, "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.partition("  #")[0].strip()
+                if words.startswith(("seglab ", "OMP_NUM_THREADS=1 seglab ")):
+                    yield name, words.removeprefix("OMP_NUM_THREADS=1 ")
+
+
+@pytest.fixture(scope="session")
+def place(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with what the READMEs take for granted: experiments, data, photos and a finished run."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "experiments").symlink_to(EXPERIMENTS)
+    (folder / "camvid").symlink_to(camvid)
+    (folder / "photos").symlink_to(camvid / "val")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(fit_command("fixmatch", camvid, folder / "runs", 2)) == 0
+        assert main(["data", "streets", "--root", "data/streets", "--images", "8"]) == 0
+    write_own(folder / "mine")
+    mine = blocks(ROOT / "seglab/data/README.md", "yaml")[0]
+    (folder / "mine.yaml").write_text(mine.replace("~/mine", str(folder / "mine")))
+    (folder / "sweep.yaml").write_text(blocks(ROOT / "seglab/launch/README.md", "yaml")[0])
+    return folder
+
+
+def write_own(root: Path) -> None:
+    """Twelve images and masks as the data's README describes somebody's own."""
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        mask = np.repeat(np.repeat(rng.integers(0, 3, (4, 6)), 16, 0), 16, 1).astype(np.uint8)
+        save(root / "masks" / f"{index}.png", mask)
+        save(root / "images" / f"{index}.jpg", (60 * mask[..., None] + rng.integers(0, 60, (64, 96, 3))).astype(np.uint8))
+
+
+def prepared(command: str, place: Path) -> list[str]:
+    """The words of a command with what stands for something in its place."""
+    run = str(only_run(place / "runs"))
+    for placeholder, meant in {
+        "RUN_DIR": run,
+        "~/camvid": "camvid",
+        "~/city": "camvid",
+        "...": "camvid fixmatch --data.root camvid",
+    }.items():
+        command = command.replace(placeholder, meant)
+    return shlex.split(command)[1:]
+
+
+@pytest.mark.parametrize(("readme", "command"), sorted(set(commands())))
+def test_commands_are_understood(
+    readme: str, command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``fit`` is parsed as it would be when it ran, with the small things of a laptop; others run."""
+    monkeypatch.chdir(place)
+    words = prepared(command, place)
+    match words[0]:
+        case "fit" if len(words) > 1 and Path(words[1]).is_dir():
+            assert main([*words, "--trainer.max_steps", "2"]) == 0
+        case "fit":
+            assert check(words).trainer.max_steps > 0
+        case "submit":
+            assert check(["fit", *[word for word in words[1:] if not word.startswith("--slurm")]])
+        case "sweep" if words[1] == "status":
+            assert words[2:] == ["runs/sweeps/NAME"]
+        case "sweep" | "chain" if "--launcher" not in words:
+            assert main([*words, "--dry-run"]) == 0, capsys.readouterr().err
+        case "sweep" | "chain":  # needs a cluster or a server
+            assert Path(words[1]).is_file()
+        case _:
+            assert main(words) == 0, capsys.readouterr().err
+
+
+def test_the_first_commands_of_the_readme_train(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    assert main(["fit", "streets", "fixmatch", "--data.labeled", "1/2", *TINY, "--run_dir", "first"]) == 0
+    assert (place / "first/panels/progress.png").is_file()
 
 
 def test_a_method_in_two_files(camvid: Path, tmp_path: Path) -> None:
-    (tmp_path / "pseudo.py").write_text(block("python"))
-    (tmp_path / "pseudo.yaml").write_text(block("yaml"))
+    readme = ROOT / "seglab/methods/README.md"
+    (tmp_path / "pseudo.py").write_text(blocks(readme, "python")[0])
+    (tmp_path / "pseudo.yaml").write_text(blocks(readme, "yaml")[0])
     command = [
-        *(Path(sys.executable).with_name("seglab"), "fit"),
-        *("-c", EXPERIMENTS / "benchmark/camvid_1_8.yaml", "-c", "pseudo.yaml"),
-        *("--network", EXPERIMENTS / "network/tiny.yaml", "--data.root", camvid, "--data.labeled", "1/2"),
-        *("--data.crop=[32,48]", "--data.labeled_batch=2", "--data.unlabeled_batch=2", "--data.workers=0"),
+        *(Path(sys.executable).with_name("seglab"), "fit", "camvid", "-c", "pseudo.yaml", *TINY),
+        *("--data.root", camvid, "--data.labeled", "1/2", "--data.labeled_batch=2", "--data.unlabeled_batch=2"),
         *("--trainer.max_steps=3", "--trainer.val_check_interval=3", "--trainer.log_every_n_steps=1"),
     ]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
@@ -41,19 +131,26 @@ def test_a_method_in_two_files(camvid: Path, tmp_path: Path) -> None:
     assert column(run, "train/pseudo/coverage")
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#]+)\)|(?<=-c )(experiments/\S+\.yaml)", README))))
-def test_what_is_named_exists(path: tuple[str, str]) -> None:
-    assert (ROOT / (path[0] or path[1])).exists()
+@pytest.mark.parametrize("readme", READMES, ids=NAMES)
+def test_what_is_linked_exists(readme: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", readme.read_text()):
+        assert (readme.parent / link).exists(), link
 
 
 def test_every_method_has_a_row() -> None:
-    table = README[README.index("## Methods") : README.index("## Add a method")]
+    text = (ROOT / "README.md").read_text()
+    table = text[text.index("## Methods") : text.index("## Read on")]
     for file in (EXPERIMENTS / "method").glob("*.yaml"):
-        assert f"`{file.name}`" in table, f"{file.name} ({yaml.safe_load(file.read_text())['model']['class_path']})"
+        assert f"`{file.stem}`" in table, f"{file.name} ({yaml.safe_load(file.read_text())['model']['class_path']})"
+
+
+def test_the_readme_takes_three_minutes() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_targets_exist() -> None:
-    targets = set(re.findall(r"`make (\w+)`|^make (\w+)", README, re.MULTILINE))
+    text = "\n".join(readme.read_text() for readme in READMES)
+    targets = set(re.findall(r"`make (\w+)|^make (\w+)", text, re.MULTILINE))
     for target in {a or b for a, b in targets}:
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
