@@ -68,7 +68,7 @@ class FCN(Network):
         self.head = nn.Conv2d(self.feature_channels, space.num_classes, 1)
         self.scores = nn.ModuleList(nn.Conv2d(channels[index], space.num_classes, 1) for index in self.skipped)
         for parameter in self.scores.parameters():
-            nn.init.zeros_(parameter)  # section 4.2: a skip starts without a say
+            nn.init.zeros_(parameter)  # section 4.2: a skip begins with no weight
         self.finish(channels[-2])
         load_encoder_weights(self.encoder, weights, name)
 

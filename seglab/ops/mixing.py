@@ -67,7 +67,7 @@ class FixedAreaBox(BoxSampler):
     Attributes:
         boxes: boxes per image.
         proportion: smallest and largest area share p. Named apart from ``AreaBox.area`` because jsonargparse carries
-            settings of the same name over when a config swaps one law for another.
+            settings of the same name over when a config swaps one sampler for another.
         probability: share of images that get boxes.
     """
 
@@ -152,10 +152,10 @@ def mix(mask: Tensor, new: Pixels, old: Pixels) -> Pixels:
     return Pixels(*(paste(mask, theirs, ours) for theirs, ours in zip(new, old, strict=True)))
 
 
-def cutmix(law: BoxSampler, new: Pixels, old: Pixels) -> Pixels:
+def cutmix(boxes: BoxSampler, new: Pixels, old: Pixels) -> Pixels:
     """``old`` with boxes of ``new``."""
     batch, _, height, width = old.image.shape
-    return mix(law(batch, height, width, old.image.device), new, old)
+    return mix(boxes(batch, height, width, old.image.device), new, old)
 
 
 def resized(pixels: Pixels, size: torch.Size) -> Pixels:
@@ -187,19 +187,19 @@ def _inside(top: Tensor, left: Tensor, box_h: Tensor, box_w: Tensor, height: int
     return in_rows.unsqueeze(-1) & in_columns.unsqueeze(-2)
 
 
-def _check(law: BoxSampler, area: str, probability: float) -> None:
-    name, (low, high) = type(law).__name__, getattr(law, area)
+def _check(boxes: BoxSampler, area: str, probability: float) -> None:
+    name, (low, high) = type(boxes).__name__, getattr(boxes, area)
     require(
         0.0 < low <= high <= 1.0,
         f"{name}.{area}",
         (low, high),
         "give shares of the image, 0 < low <= high <= 1",
     )
-    _check_probability(law, probability)
+    _check_probability(boxes, probability)
 
 
-def _check_probability(law: object, probability: float) -> None:
-    require(0.0 <= probability <= 1.0, f"{type(law).__name__}.probability", probability, "give a probability in [0, 1]")
+def _check_probability(part: object, probability: float) -> None:
+    require(0.0 <= probability <= 1.0, f"{type(part).__name__}.probability", probability, "give a probability in [0, 1]")
 
 
 IDS = 256  # class indices and 255

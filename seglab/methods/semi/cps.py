@@ -34,7 +34,7 @@ class CPS(Method):
         on_labeled: cross term on labeled images too. The code has it without CutMix and not with.
         cutmix: both networks label the unmixed unlabeled images, without a gradient, and learn on mixed ones.
         update_bn_on_strong: let mixed images enter the running statistics of batch normalisation.
-        boxes: law of the CutMix boxes.
+        boxes: how the CutMix boxes are drawn.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class CutMixSeg(Method):
         update_bn_on_strong: let mixed images enter the running statistics of batch normalisation.
         strong: photometric perturbation of the student's images, off in the paper; that of its sequel (French and
             Mackiewicz, 2021) is jitter of 0.4, 0.4, 0.4, 0.1 and grayscale, without blur.
-        boxes: law of the boxes.
+        boxes: how the boxes are drawn.
     """
 
     def __init__(

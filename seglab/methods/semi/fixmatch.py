@@ -38,7 +38,7 @@ class FixMatch(Method):
         batch_statistics: the teacher's BatchNorm normalises with its own batch, not with running statistics.
         update_bn_on_strong: let strong views enter the running statistics of batch normalisation.
         strong: photometric perturbation of the student's view.
-        boxes: law of the CutMix boxes.
+        boxes: how the CutMix boxes are drawn.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class MeanTeacher(Method):
 
     Args:
         weight: of the consistency term; large because the mean runs over classes too.
-        ramp_up: steps over which the weight rises as exp(-5 (1 - t)^2), the paper's law; 0: no ramp.
+        ramp_up: steps over which the weight rises as exp(-5 (1 - t)^2), as in the paper; 0: no ramp.
         decay: share of the old teacher kept per step.
         warmup: let the decay rise from 0 as 1 - 1 / (step + 1).
         batch_statistics: the teacher's BatchNorm normalises with its own batch, not with running statistics.

@@ -38,7 +38,7 @@ class UniMatch(Method):
         dropout: share of channels that the feature perturbation drops, in [0, 1).
         update_bn_on_strong: let strong views and perturbed features enter the running statistics of batch norms.
         strong: photometric perturbation of the student's views.
-        boxes: law of the CutMix boxes.
+        boxes: how the CutMix boxes are drawn.
     """
 
     def __init__(

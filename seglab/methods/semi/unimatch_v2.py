@@ -38,7 +38,7 @@ class UniMatchV2(Method):
         decay: share of the old teacher kept per step.
         update_bn_on_strong: let strong views enter the running statistics of batch normalisation.
         strong: photometric perturbation of the student's views.
-        boxes: law of the CutMix boxes.
+        boxes: how the CutMix boxes are drawn.
     """
 
     def __init__(
