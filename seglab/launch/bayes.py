@@ -112,7 +112,7 @@ def _distribution(path: Path, name: str, spec: Mapping[str, Any]) -> Any:
     """Optuna's distribution of a parameter; listed values are encoded, as it takes no lists among them.
 
     Raises:
-        SeglabError: it has none.
+        SeglabError: it cannot be searched.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

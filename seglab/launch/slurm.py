@@ -114,7 +114,7 @@ def seconds(time: str) -> int:
     """A time limit as sbatch reads it.
 
     Raises:
-        SeglabError: it is none.
+        SeglabError: it is invalid.
     """
     for pattern in TIMES:
         if match := re.fullmatch(pattern, time):

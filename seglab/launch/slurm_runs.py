@@ -78,7 +78,7 @@ def states_of(folder: Path) -> dict[str, Run]:
     """Run name -> state, of all runs that a sweep's folder knows: by state, then in the order of the sweep file.
 
     Raises:
-        SeglabError: it is no sweep, or its jobs are on a cluster that is not here.
+        SeglabError: it is not a sweep, or its jobs are on a cluster that is not here.
     """
     runs = {name: folder.resolve() / name for name in read_manifest(folder)}
     jobs = jobs_of(runs.values())
@@ -135,7 +135,7 @@ def _squeue() -> dict[str, Job]:
 def _sacct(ids: list[str]) -> dict[str, Job]:
     """Jobs that ended long ago, where the cluster keeps accounts."""
     if shutil.which("sacct"):
-        with contextlib.suppress(SeglabError):  # it keeps none
+        with contextlib.suppress(SeglabError):  # it keeps no accounts
             told = ask("sacct", "-nPX", "-o", "JobID,State", "-j", ",".join(ids))
             return {job: Job(job, told.split()[0]) for job, told in (line.split("|") for line in told.splitlines())}
     return {}

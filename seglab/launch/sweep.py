@@ -95,7 +95,7 @@ def read_file(path: Path) -> dict[str, Any]:
     """
     sweep = read_yaml(path)
     if not isinstance(sweep, dict):
-        raise SeglabError(f"{path} is no sweep file: it has no keys")
+        raise SeglabError(f"{path} is not a sweep file: it has no keys")
     if unknown := sorted(set(sweep) - KEYS):
         raise SeglabError(f"{path}: unknown key {', '.join(unknown)}; a sweep has {', '.join(sorted(KEYS))}")
     parameters = sweep.get("parameters")

@@ -126,6 +126,18 @@ class Comparison:
         """Whether a run of the row was configured unlike the others."""
         return any((d.benchmark, d.label) == (row.benchmark, row.label) for d in self.deviations)
 
+    def class_scores(self, row: Row, classes: Sequence[str]) -> list[Estimate]:
+        """IoU of each class on the metric's part of the data (val or test), of the first network and checkpoint."""
+        return [estimate(self._by_seed(row, name)) for name in classes]
+
+    def class_differences(self, row: Row, baseline: Row, classes: Sequence[str]) -> list[Estimate]:
+        """As ``class_scores``, minus the baseline's, paired by seed."""
+        return [paired_difference(self._by_seed(row, name), self._by_seed(baseline, name)) for name in classes]
+
+    def _by_seed(self, row: Row, name: str) -> dict[Seed, float]:
+        key = f"{self.metric.partition('/')[0]}/IoU/{name}"
+        return {seed_of(run): run.score(key, self.checkpoints[0], row.networks[0]) for run in row.runs}
+
 
 def compare(
     runs: Sequence[Run],
@@ -183,6 +195,13 @@ def compare(
 def seed_of(run: Run) -> Seed:
     """The seed, or the folder of a run that has none."""
     return str(run.folder) if run.seed is None else run.seed
+
+
+def seeds_of(runs: Sequence[Run]) -> str:
+    """``seeds 1, 2``; the names of runs where one of them has no seed."""
+    kind = "run" if any(run.seed is None for run in runs) else "seed"
+    names = [run.name if kind == "run" else str(run.seed) for run in runs]
+    return f"{kind}{'s' * (len(runs) > 1)} {', '.join(names)}"
 
 
 def available_metrics(runs: Iterable[Run]) -> list[str]:

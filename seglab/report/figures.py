@@ -11,8 +11,7 @@ import numpy as np
 from seglab.files import write_output
 from seglab.report.bands import Band, seed_bands
 from seglab.report.colours import method_colours, method_dashes
-from seglab.report.comparison import Comparison, Row, seed_of
-from seglab.report.estimate import estimate, paired_difference
+from seglab.report.comparison import Comparison, Row
 from seglab.report.table import UNFAIR
 from seglab.runs.reading import of_network
 from seglab.types import SeglabError
@@ -127,10 +126,10 @@ def _scores(comparison: Comparison, rows: list[Row], looks: dict[str, dict[str, 
 
 
 def _class_iou(comparison: Comparison, rows: list[Row], classes: list[str]) -> "Figure":
-    means = {row.label: [estimate(_by_seed(comparison, row, name)).mean for name in classes] for row in rows}
-    values = 100 * np.array([means[row.label] for row in rows])
+    values = 100 * np.array([[score.mean for score in comparison.class_scores(row, classes)] for row in rows])
     texts = [[_text(value, ".0f") for value in line] for line in values]
-    title = f"{rows[0].benchmark}: IoU by class, {comparison.checkpoints[0]} checkpoint [%]"
+    stage = comparison.metric.partition("/")[0]
+    title = f"{rows[0].benchmark}: {stage}/IoU by class, {comparison.checkpoints[0]} checkpoint [%]"
     names = [_label(comparison, row) for row in rows]
     return _heat_map(values, texts, names, classes, title, "cividis", (0, 100))
 
@@ -138,22 +137,15 @@ def _class_iou(comparison: Comparison, rows: list[Row], classes: list[str]) -> "
 def _class_differences(comparison: Comparison, rows: list[Row], baseline: Row, classes: list[str]) -> "Figure":
     """Paired by seed; a star where the 95 % interval excludes 0."""
     others = [row for row in rows if row is not baseline]
-    found = [
-        [paired_difference(_by_seed(comparison, row, name), _by_seed(comparison, baseline, name)) for name in classes]
-        for row in others
-    ]
+    found = [comparison.class_differences(row, baseline, classes) for row in others]
     values = 100 * np.array([[difference.mean for difference in line] for line in found])
     limit = max(1.0, float(np.nanmax(np.abs(values), initial=0)))
     form = "+.1f" if limit < 10 else "+.0f"
     texts = [[_text(100 * d.mean, form) + ("*" if d.excludes_zero else "") for d in line] for line in found]
-    title = f"{rows[0].benchmark}: IoU minus {baseline.label}, in points; * 95 % interval excludes 0"
+    stage = comparison.metric.partition("/")[0]
+    title = f"{rows[0].benchmark}: {stage}/IoU minus {baseline.label}, in points; * 95 % interval excludes 0"
     names = [_label(comparison, row) for row in others]
     return _heat_map(values, texts, names, classes, title, "PuOr_r", (-limit, limit))
-
-
-def _by_seed(comparison: Comparison, row: Row, name: str) -> dict[Any, float]:
-    checkpoint, network = comparison.checkpoints[0], row.networks[0]
-    return {seed_of(run): run.score(f"val/IoU/{name}", checkpoint, network) for run in row.runs}
 
 
 def _heat_map(

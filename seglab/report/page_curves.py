@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from seglab.report.bands import POINTS, seed_bands
-from seglab.report.comparison import Comparison, Row, Seed, seed_of
-from seglab.report.estimate import estimate, paired_difference
+from seglab.report.comparison import Comparison, Row
 from seglab.report.page_scores import number
 
 
@@ -37,25 +36,19 @@ def seed_curves(rows: Sequence[Row], unfinished: Sequence[Row]) -> dict[str, Any
 def class_scores(comparison: Comparison, rows: Sequence[Row], classes: Sequence[str]) -> dict[str, Any]:
     """``iou``: label -> mean and std by class; ``difference``: label -> mean by class, paired with the baseline."""
     baseline = next((row for row in rows if row.baseline), None)
-    by_seed = {row.label: [_by_seed(comparison, row, name) for name in classes] for row in rows}
-    iou = {}
-    for label, parts in by_seed.items():
-        estimates = [estimate(values) for values in parts]
-        if any(found.n for found in estimates):
-            iou[label] = {"mean": [number(e.mean) for e in estimates], "std": [number(e.std) for e in estimates]}
-    differences = {}
-    if baseline:
-        others = by_seed[baseline.label]
-        for label in (label for label in iou if label != baseline.label):
-            paired = [paired_difference(*pair).mean for pair in zip(by_seed[label], others, strict=True)]
-            differences[label] = [number(value) for value in paired]
-    return {"iou": iou, "difference": differences}
-
-
-def _by_seed(comparison: Comparison, row: Row, name: str) -> dict[Seed, float]:
-    """Seed -> IoU of a class, of the network and checkpoint of the table's first column."""
-    stage, checkpoint = comparison.metric.partition("/")[0], comparison.checkpoints[0]
-    return {seed_of(run): run.score(f"{stage}/IoU/{name}", checkpoint, row.networks[0]) for run in row.runs}
+    iou, difference = {}, {}
+    for row in rows:
+        found = comparison.class_scores(row, classes)
+        if not any(score.n for score in found):
+            continue
+        iou[row.label] = {
+            "mean": [number(score.mean) for score in found],
+            "std": [number(score.std) for score in found],
+        }
+        if baseline and row is not baseline:
+            paired = comparison.class_differences(row, baseline, classes)
+            difference[row.label] = [number(score.mean) for score in paired]
+    return {"iou": iou, "difference": difference}
 
 
 def confusions(row: Row) -> list[dict[str, Any]]:

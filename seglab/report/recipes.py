@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from seglab.report.comparison import Row
+from seglab.report.comparison import Row, seeds_of
 from seglab.report.fairness import SEED, is_method
 from seglab.runs.directory import CONFIG, differences, flatten, read_manifest
 from seglab.runs.reading import Run
@@ -36,7 +36,7 @@ def config_files(rows: Sequence[Row]) -> list[dict[str, str]]:
             alike.setdefault(kind, []).append(run)
             texts.setdefault(kind, text)
         for kind, runs in alike.items():
-            note = f"{_seeds(runs)} · {runs[0].folder / CONFIG}"
+            note = f"{seeds_of(runs)} · {runs[0].folder / CONFIG}"
             files.append({"title": row.label, "note": note, "text": texts[kind] or f"# {runs[0].config_problem}"})
     return files
 
@@ -46,7 +46,7 @@ def commands(row: Row) -> dict[str, str]:
     lines = []
     for revision, packages in dict.fromkeys((run.git_revision, tuple(run.packages.items())) for run in row.runs):
         runs = [run for run in row.runs if (run.git_revision, tuple(run.packages.items())) == (revision, packages)]
-        lines.append(f"# {_seeds(runs)}")
+        lines.append(f"# {seeds_of(runs)}")
         if revision:
             dirty = "    # and local changes that no commit holds" if revision.endswith("+") else ""
             lines.append(f"git checkout {revision.rstrip('+')}{dirty}")
@@ -58,7 +58,7 @@ def commands(row: Row) -> dict[str, str]:
         lines += ["# the same from the files of benchmark and method", *swept, ""]
     lines.append("# score what a run left")
     lines += [f"seglab validate {shlex.quote(str(run.folder))}" for run in row.runs]
-    return {"title": row.label, "note": _seeds(row.runs), "text": "\n".join(lines)}
+    return {"title": row.label, "note": seeds_of(row.runs), "text": "\n".join(lines)}
 
 
 def _sweep_command(run: Run) -> str:
@@ -68,11 +68,6 @@ def _sweep_command(run: Run) -> str:
         return shlex.join(["seglab", "fit", *(f"--{name}={value}" for name, value in parameters.items())])
     except (SeglabError, KeyError, AttributeError):
         return ""
-
-
-def _seeds(runs: Sequence[Run]) -> str:
-    named = [str(run.seed) for run in runs if run.seed is not None]
-    return f"seed{'s' * (len(named) > 1)} {', '.join(named)}" if named else "no seed"
 
 
 def _read(run: Run) -> str:

@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from seglab.report.comparison import Comparison, Row, Score
+from seglab.report.comparison import Comparison, Row, Score, seeds_of
 from seglab.report.estimate import Estimate
 from seglab.runs.reading import Run
 
@@ -74,15 +73,15 @@ def footnotes(comparison: Comparison) -> list[str]:
 
 def remarks(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """Titled lists: unfair comparisons, runs that do not count, and notes. Empty ones are left out."""
-    unfair = [
-        f"{d.benchmark}: {d.label} ({_seeds(d.runs)}): {', '.join(_change(key, *pair) for key, pair in d.keys.items())}"
-        for d in comparison.deviations
-    ]
+    unfair = []
+    for d in comparison.deviations:
+        changes = ", ".join(f"{key}: {own} (others: {usual})" for key, (own, usual) in d.keys.items())
+        unfair.append(f"{d.benchmark}: {d.label} ({seeds_of(d.runs)}): {changes}")
     grouped: dict[tuple[str, str, str, str], list[Run]] = {}
     for run, reason in comparison.incomplete:
         grouped.setdefault((run.status, run.benchmark, run.method, reason), []).append(run)
     incomplete = [
-        f"{status}: {benchmark}: {method} ({_seeds(runs)}): {reason}"
+        f"{status}: {benchmark}: {method} ({seeds_of(runs)}): {reason}"
         for (status, benchmark, method, reason), runs in sorted(grouped.items(), key=lambda item: item[0])
     ]
     titled = [
@@ -207,16 +206,6 @@ def _cost_sheet(benchmark: str, rows: Sequence[Row]) -> Sheet:
 
 def _number(value: float, form: str) -> str:
     return form.format(value) if math.isfinite(value) else NONE
-
-
-def _change(key: str, own: Any, usual: Any) -> str:
-    return f"{key}: {own} (others: {usual})"
-
-
-def _seeds(runs: Sequence[Run]) -> str:
-    kind = "run" if any(run.seed is None for run in runs) else "seed"
-    names = [run.name if kind == "run" else str(run.seed) for run in runs]
-    return f"{kind}{'s' * (len(runs) > 1)} {', '.join(names)}"
 
 
 def _bold(text: str, cell: Cell) -> str:

@@ -101,7 +101,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise SeglabError(f"{folder} is not a run directory: it has no {CONFIG}")
     config = read_yaml(path)
     if not isinstance(config, dict):
-        raise SeglabError(f"{path} is no config: its top level has no keys")
+        raise SeglabError(f"{path} is not a config: its top level has no keys")
     return config
 
 
@@ -131,7 +131,7 @@ def update_config(folder: Path, text: str) -> None:
     kept = folder / f"config-until-{datetime.now():%Y%m%d-%H%M%S}.yaml"
     write_whole(kept, (folder / CONFIG).read_text())
     write_whole(folder / CONFIG, text)
-    news = f"the run goes on with another config; the old one is {kept.name}"
+    news = f"the run continues with another config; the old one is {kept.name}"
     print(f"seglab: note: {news}\n{_listed(changed)}", file=sys.stderr)
 
 

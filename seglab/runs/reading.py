@@ -55,7 +55,7 @@ class Run:
     """One run directory, or a run of a sweep that has none yet.
 
     Attributes:
-        folder: the run directory; it need not exist for a run that waits.
+        folder: the run directory; it need not exist for a run that has not started.
         benchmark, method: of ``summary.json``; where it is missing, of ``config.yaml`` or the sweep's parameters.
         seed: None where none is known.
         status: one of ``seglab.runs.status.STATUSES``.
@@ -166,15 +166,15 @@ def find_runs(paths: Iterable[Path | str]) -> list[Run]:
     Runs that a ``sweep.json`` names and that never started are ``waiting``. Sorted by benchmark, method, seed, age.
 
     Raises:
-        SeglabError: a path is no folder.
+        SeglabError: a path is not a folder.
     """
     runs: dict[Path, Run] = {}
     for path in map(Path, paths):
         if not path.is_dir():
-            raise SeglabError(f"{path} is no folder: give run directories, sweeps, or folders of them")
+            raise SeglabError(f"{path} is not a folder: give run directories, sweeps, or folders of them")
         for run in _walk(path):
             runs.setdefault(run.folder.resolve(), run)
-    _settle_names(list(runs.values()))
+    _unify_names(list(runs.values()))
     return sorted(runs.values(), key=lambda r: (r.benchmark, r.method.lower(), _order(r.seed), r.changed, r.folder))
 
 
@@ -276,7 +276,7 @@ def _not_started(sweep: Path) -> Iterator[Run]:
             yield read_run(sweep / name, parameters if isinstance(parameters, dict) else {})
 
 
-def _settle_names(runs: list[Run]) -> None:
+def _unify_names(runs: list[Run]) -> None:
     """A waiting run is known by its method file, ``mean_teacher``: give it the name that the started ones have."""
     known = {_bare(run.method): run.method for run in runs if run.changed}
     for run in runs:

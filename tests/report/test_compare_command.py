@@ -77,7 +77,7 @@ def test_the_page_is_written(sweep: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["nowhere"], "nowhere is no folder"),
+        (["nowhere"], "nowhere is not a folder"),
         (["--format", "html"], "--format html: give table, markdown"),
         (["--checkpoint", "first"], "--checkpoint first: give last, best, both"),
         (["--digits", "9"], "--digits 9: give 0 to 6"),

@@ -1,8 +1,10 @@
 """Figures for a paper: which are drawn, and what is in them."""
 
+import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +17,11 @@ from seglab.report.figures import write_figures
 from seglab.runs.reading import find_runs
 from seglab.types import SeglabError
 
-pytest.importorskip("matplotlib")
+Axes = pytest.importorskip("matplotlib.axes").Axes
 ALL = {"scores", "class_iou", "class_differences", "curves", "cost", "pseudo_labels"}
 
 
-def drawn(folder: Path, runs: Path, **options: str) -> dict[str, Path]:
+def drawn(folder: Path, runs: Path, **options: Any) -> dict[str, Path]:
     files = write_figures(compare(find_runs([runs]), **options), folder)
     assert sorted(folder.iterdir()) == sorted(files)
     return {file.name: file for file in files}
@@ -58,6 +60,17 @@ def test_a_row_without_a_value_and_other_classes_do_not_stop_it(tmp_path: Path) 
     nothing = {"step": 600, "val/mIoU": None}
     write_run(tmp_path / "runs/c", "CPS", 1, summary={"last": nothing, "best": nothing})
     assert len(drawn(tmp_path / "figures", tmp_path / "runs")) == 2 * len(ALL)
+
+
+def test_classes_are_those_of_the_metric_s_part_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for method, road in (("Supervised", 0.11), ("FixMatch", 0.13)):
+        run = write_run(tmp_path / "runs" / method, method, classes=("road",))
+        (run / "test_last.json").write_text(json.dumps({"test/mIoU": road, "test/IoU/road": road}))
+    texts: list[str] = []
+    text = Axes.text
+    monkeypatch.setattr(Axes, "text", lambda *args, **kwargs: (texts.append(args[3]), text(*args, **kwargs))[1])
+    drawn(tmp_path / "figures", tmp_path / "runs", metric="test/mIoU", checkpoints=("last",))
+    assert texts == ["13", "11", "+2.0"]
 
 
 def test_without_a_finished_run_or_matplotlib_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SeglabError, match="nowhere is no folder"):
+    with pytest.raises(SeglabError, match="nowhere is not a folder"):
         find_runs([tmp_path / "nowhere"])
 
 
