@@ -14,9 +14,9 @@ import pytest
 import yaml
 from layouts import save
 from probes import EXPERIMENTS, ROOT, column, fit_command, only_run
+from seglab.cli.config import check
 
 from seglab.cli import main
-from seglab.cli.config import check
 
 READMES = sorted([ROOT / "README.md", *ROOT.glob("seglab/**/README.md"), *EXPERIMENTS.glob("README.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in READMES]
@@ -65,7 +65,9 @@ def write_own(root: Path) -> None:
     for index in range(12):
         mask = np.repeat(np.repeat(rng.integers(0, 3, (4, 6)), 16, 0), 16, 1).astype(np.uint8)
         save(root / "masks" / f"{index}.png", mask)
-        save(root / "images" / f"{index}.jpg", (60 * mask[..., None] + rng.integers(0, 60, (64, 96, 3))).astype(np.uint8))
+        save(
+            root / "images" / f"{index}.jpg", (60 * mask[..., None] + rng.integers(0, 60, (64, 96, 3))).astype(np.uint8)
+        )
 
 
 def prepared(command: str, place: Path) -> list[str]:

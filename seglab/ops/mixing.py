@@ -199,7 +199,9 @@ def _check(boxes: BoxSampler, area: str, probability: float) -> None:
 
 
 def _check_probability(part: object, probability: float) -> None:
-    require(0.0 <= probability <= 1.0, f"{type(part).__name__}.probability", probability, "give a probability in [0, 1]")
+    require(
+        0.0 <= probability <= 1.0, f"{type(part).__name__}.probability", probability, "give a probability in [0, 1]"
+    )
 
 
 IDS = 256  # class indices and 255
