@@ -199,7 +199,7 @@ def speed(count: int, size: tuple[int, int], crop: int, rounds: int) -> dict[str
         write_cache(items, root, data.own_space, Path(cache))
         (listed := Path(cache) / "labeled.txt").write_text("\n".join(item.key for item in items))
         files, cached = (
-            Cityscapes(str(root), labeled=str(listed), crop=(crop, crop), cache=folder).labeled_stream(0)
+            Cityscapes(str(root), labeled=str(listed), crop=(crop, crop), cache=folder).stream("labeled", 0)
             for folder in ("", cache)
         )
         seconds = {reading: dict.fromkeys(("pillow", "png", "cache"), 0.0) for reading in READINGS}
@@ -242,7 +242,7 @@ def memory(samples: int, workers: int) -> dict[str, object]:
         data = Cityscapes(str(root))
         write_cache(data.items("train"), root, data.own_space, Path(cache))
         for name, folder in (("png", ""), ("cache", cache)):
-            stream = Cityscapes(str(root), crop=(96, 96), cache=folder).labeled_stream(0)
+            stream = Cityscapes(str(root), crop=(96, 96), cache=folder).stream("labeled", 0)
             batches = iter(stream_loader(stream, Positions(4), workers))
             early = late = None
             for batch in range(samples // 4):

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it would ask the internet for its latest version
 
 from seglab.data.adaptation import DomainAdaptation
+from seglab.data.dataset import DataSet
 from seglab.data.module import SegmentationData
 from seglab.data.sets.acdc import ACDC
 from seglab.data.sets.camvid import CamVid
@@ -23,6 +24,7 @@ __all__ = [
     "CamVid",
     "Cityscapes",
     "DarkZurich",
+    "DataSet",
     "DomainAdaptation",
     "Folder",
     "SegmentationData",

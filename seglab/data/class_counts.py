@@ -43,6 +43,12 @@ class ClassCounts:
         return [np.flatnonzero(counts > min_pixels) for counts in self.pixels.T]
 
 
+def joined(parts: Sequence[ClassCounts]) -> ClassCounts:
+    """The counts of all images of several data sets with the same classes."""
+    keys = tuple(key for part in parts for key in part.keys)
+    return ClassCounts(keys, np.concatenate([part.pixels for part in parts]))
+
+
 def class_counts(items: Sequence[Item], space: LabelSpace, root: Path, folder: Path, name: str) -> ClassCounts:
     """The counts of ``items``, from a file in ``folder`` or, when it is absent or damaged, from the masks.
 
@@ -97,7 +103,7 @@ def _save(path: Path, pixels: np.ndarray) -> None:
         write_whole(path, content.getvalue() + _checksum(content.getvalue()))
     except OSError as error:
         raise SeglabError(
-            f"{path} cannot be written ({error.strerror}): set --data.statistics to a folder that can be"
+            f"{path} cannot be written ({error.strerror}): set --data.counts to a folder that can be"
         ) from error
 
 

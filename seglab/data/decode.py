@@ -1,6 +1,7 @@
 """From files to pixels and class indices; whatever cannot be trusted is refused by name."""
 
 import struct
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -9,9 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from seglab.data.checks.plausible import hint_for_colours, hint_for_ids
-from seglab.data.files import Item
-from seglab.labels import UNKNOWN, LabelSpace
+from seglab.data.checks.plausible import hint_for_colours, hint_for_ids, misread
+from seglab.data.files import Item, describe
+from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 
 try:
@@ -20,6 +21,8 @@ except ImportError:  # the extra ``fast``; without it OpenCV and Pillow take mor
     decode_png = None
 
 ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")  # Pillow's modes of one integer per pixel
+SAMPLE = 8  # masks of a first look, spread evenly
+EXACT = 1 << 24  # pixels up to which OpenCV's float32 counts are exact
 
 
 class Reader(Protocol):
@@ -167,6 +170,30 @@ def read_ids(path: Path, space: LabelSpace) -> np.ndarray:
     if image.format == "PNG" and colour_type == 0 and depth in (2, 4):  # Pillow stretches these greys to 0-255
         return ids // (255 // (2**depth - 1))
     return ids.astype(np.uint8) if ids.dtype == bool else ids
+
+
+def check_sample(masks: Sequence[Path], space: LabelSpace) -> None:
+    """Look at a few of the labeled masks.
+
+    Raises:
+        SeglabError: one cannot be read, all are void, or they are train ids read as label ids.
+    """
+    masks = masks[:: -(-len(masks) // SAMPLE)]
+    stored = np.sum([count_ids(read_ids(mask, space)) for mask in masks], axis=0)
+    if problem := misread(stored, space):
+        raise SeglabError(f"{masks[0].parent}: {problem}")
+    if not stored[space.decode != IGNORE].any():
+        raise SeglabError(
+            f"labeled masks are void everywhere: {describe(masks)}. Those of a public test set are; check the ids "
+            "(`seglab data check`) or choose other labeled images"
+        )
+
+
+def count_ids(ids: np.ndarray) -> np.ndarray:
+    """Pixels (256,) int64 by stored id of a mask H W; ids outside 0 to 255 are not counted."""
+    if ids.dtype == np.uint8 and ids.size <= EXACT:  # without Python's lock, which bincount holds
+        return cv2.calcHist([np.ascontiguousarray(ids)], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    return np.bincount(ids[(ids >= 0) & (ids <= 255)].astype(np.int64), minlength=256)
 
 
 def _read_red(path: Path, data: bytes) -> np.ndarray:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import albumentations as A
 import cv2
@@ -21,10 +22,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from seglab.data.decode import Reader, check_size, read_labels, scaled_size
 from seglab.data.files import Item
 from seglab.data.geometry import planes, resize_mask
-from seglab.data.sampling import Order
+from seglab.data.sampling import Order, Pick
 from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
 
+if TYPE_CHECKING:
+    from seglab.data.dataset import DataSet
+
+EVERY_SAMPLE = ("image", "valid", "key")  # keys that samples of any stream have
 Masks = Callable[[Item, np.ndarray], np.ndarray]  # an item and its image H W 3 -> class indices H W
 
 
@@ -144,16 +149,91 @@ class Positions(Sampler[list[int]]):
             step += 1
 
 
-class Frames(Dataset[dict[str, Tensor | str]]):
-    """Whole images in file order, for evaluation; every ``world``-th from ``rank`` on, so that none counts twice.
+class SharedStream(Stream):
+    """Streams in fixed shares of each batch: the sample at a position stays a function of the position alone.
 
-    Masks are read as ``truth`` reads them: ``Truth``, or ``Hidden`` where they are for diagnosis alone.
+    Args:
+        streams: the first gives the first images of each batch, and so on.
+        shares: images of each in a global batch.
+    """
+
+    def __init__(self, streams: Sequence[Stream], shares: Sequence[int]) -> None:
+        self.streams, self.shares = streams, shares
+        self.order = self._pick
+
+    def _pick(self, position: int) -> Pick:
+        stream, position = self._at(position)
+        return stream.order(position)
+
+    def __getitem__(self, position: int) -> dict[str, Tensor | str]:
+        stream, position = self._at(position)
+        return stream[position]
+
+    def _at(self, position: int) -> tuple[Stream, int]:
+        step, place = divmod(position, sum(self.shares))
+        which = 0
+        while place >= self.shares[which]:
+            place -= self.shares[which]
+            which += 1
+        return self.streams[which], step * self.shares[which] + place
+
+
+class Part(NamedTuple):
+    """A share of a stream: images of one data set.
+
+    Attributes:
+        owner: the data set.
+        batch: images of a step, over all ranks.
+        tag: tells streams of one run apart, so that they are not in step.
+        items: lists the images.
+        stream: seed and tag -> the stream of these images.
+        gives: keys of the samples beside those of every sample.
+    """
+
+    owner: "DataSet"
+    batch: int
+    tag: int
+    items: Callable[[], list[Item]]
+    stream: Callable[[int, int], Stream]
+    gives: tuple[str, ...]
+
+
+class Feed(NamedTuple):
+    """Where the images of a stream come from.
+
+    Attributes:
+        key: of the batch size, in the data section of the config.
+        parts: in the order in which they fill a batch.
+    """
+
+    key: str
+    parts: tuple[Part, ...]
+
+    @property
+    def batch(self) -> int:
+        """Images of a step, over all ranks."""
+        return sum(part.batch for part in self.parts)
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Keys of the samples beside those of every sample: what all parts give."""
+        return tuple(key for key in self.parts[0].gives if all(key in part.gives for part in self.parts))
+
+
+class Frames(Dataset[dict[str, Tensor | str]]):
+    """Whole images in file order; every ``world``-th from ``rank`` on, so that none counts twice.
+
+    Args:
+        items: images of any size.
+        reader: gives their pixels.
+        masks: name in the sample -> masks, for the items that have one.
+        rank, world: this process and how many there are.
     """
 
     def __init__(
-        self, items: Sequence[Item], reader: Reader, rank: int = 0, world: int = 1, truth: type[Truth] = Truth
+        self, items: Sequence[Item], reader: Reader, masks: Mapping[str, Masks], rank: int = 0, world: int = 1
     ) -> None:
-        self.items, self.reader, self.truth = list(items)[rank::world], reader, truth(reader)
+        self.items, self.reader, self.masks = list(items)[rank::world], reader, masks
 
     def __len__(self) -> int:
         return len(self.items)
@@ -161,9 +241,13 @@ class Frames(Dataset[dict[str, Tensor | str]]):
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
         item = self.items[index]
         image = self.reader.image(item)
-        sample: dict[str, Tensor | str] = {"image": torch.from_numpy(image).permute(2, 0, 1), "key": item.key}
+        sample: dict[str, Tensor | str] = {
+            "image": torch.from_numpy(image).permute(2, 0, 1),  # 3 H W uint8
+            "valid": torch.ones(image.shape[:2], dtype=torch.bool),
+            "key": item.key,
+        }
         if item.mask is not None:
-            sample["mask"] = torch.from_numpy(self.truth(item, image))
+            sample |= {name: torch.from_numpy(masks(item, image)) for name, masks in self.masks.items()}  # H W uint8
         return sample
 
 
@@ -172,7 +256,7 @@ def stream_loader(stream: Stream, positions: Positions, workers: int) -> DataLoa
     return _loader(stream, workers, batch_sampler=positions)
 
 
-def frame_loader(frames: Frames, workers: int) -> DataLoader:
+def frame_loader(frames: Dataset[dict[str, Tensor | str]], workers: int) -> DataLoader:
     """A loader over whole images of any size, one at a time."""
     return _loader(frames, workers, batch_size=1)
 

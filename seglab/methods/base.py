@@ -282,7 +282,7 @@ class Method(LightningModule, ABC):
     @property
     def learning_rate_scale(self) -> float:
         """Of the labeled images of an optimiser step, over all ranks and accumulated batches."""
-        batch = cast(SegmentationData, self.trainer.datamodule).labeled_batch  # type: ignore[attr-defined]
+        batch = cast(SegmentationData, self.trainer.datamodule).streams["labeled"].batch  # type: ignore[attr-defined]
         return self.schedule.scale(batch * self.trainer.accumulate_grad_batches)
 
     # Evaluation: the same in fit, validate and test.

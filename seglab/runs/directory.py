@@ -27,7 +27,7 @@ PLACE = (
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_time"),
     *("trainer.logger", "trainer.enable_progress_bar", "trainer.profiler"),
 )
-PLACE_DATA = ("root", "workers", "statistics")  # of any data set in the data section
+PLACE_DATA = ("root", "workers", "counts")  # of any data set in the data section
 
 
 def create(folder: Path) -> Path:

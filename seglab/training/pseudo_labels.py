@@ -76,15 +76,15 @@ def write_pseudo_labels(
     if output.is_dir() and any(output.iterdir()):
         raise SeglabError(f"{output} exists: remove it or choose another --output")
     work = output.with_name(f".{output.name}.unfinished")
-    items = data.unlabeled_items()
+    items = data.stream_items("unlabeled")
     try:
         _claim(work, source)
         _predict_all(work, predict, data, items)
-        thresholds = rule(_count(work, items, data.num_classes))
-        named = {name: round(float(t), 5) for name, t in zip(data.class_names, thresholds, strict=True)}
+        thresholds = rule(_count(work, items, data.space.num_classes))
+        named = {name: round(float(t), 5) for name, t in zip(list(data.space.names), thresholds, strict=True)}
         shutil.rmtree(work / "labels", ignore_errors=True)  # of a command that was interrupted here
-        coverage = _label_all(work, items, thresholds, data.class_names)
-        write_json(work / "labels" / DESCRIPTION, {"classes": data.class_names, "thresholds": named, **about})
+        coverage = _label_all(work, items, thresholds, list(data.space.names))
+        write_json(work / "labels" / DESCRIPTION, {"classes": list(data.space.names), "thresholds": named, **about})
         (work / "labels").rename(output)
     except OSError as error:
         raise SeglabError(
@@ -134,11 +134,11 @@ def _predict_all(
     missing = [item for item in items if not _path(work, item.key).is_file()]
     if not missing:
         return
-    frames, quiet = data.unlabeled_frames(missing), not sys.stderr.isatty()
+    frames, quiet = data.one_pass("unlabeled", set(missing), hidden=True), not sys.stderr.isatty()
     for sample in track(frames, "predicting", total=len(missing), disable=quiet, transient=True):
         confidence, label = predict(sample["image"]).max(1)
         level = (confidence * LEVELS).round()
-        truth = sample.get("mask", torch.full(label.shape, IGNORE))
+        truth = sample.get("hidden", torch.full(label.shape, IGNORE))
         parts = [part[0].cpu().numpy().astype(np.uint16) for part in (label, level, truth)]
         _write_png(_path(work, sample["key"][0]), np.concatenate(parts))
 

@@ -28,7 +28,7 @@ def streets(gta5: Path, cityscapes: Path, tmp_path: Path, *flags: str) -> list[s
         *("--network", str(EXPERIMENTS / "network/tiny.yaml"), "--trainer.max_steps", "4"),
         *("--trainer.accelerator", "cpu", "--runs", str(tmp_path / "runs"), *sides),
         *("--data.source.root", str(gta5), "--data.target.root", str(cityscapes)),
-        *("--data.source.statistics", str(tmp_path / "statistics"), *flags),
+        *("--data.source.counts", str(tmp_path / "counts"), *flags),
     ]
 
 
@@ -45,7 +45,7 @@ def test_flags_of_rare_classes(gta5: Path, cityscapes: Path, tmp_path: Path, mon
     assert all(isinstance(order, RareFirst) for order in orders)
     assert (orders[0].rare.temperature, orders[0].rare.min_pixels, orders[0].rare.attempts) == (0.1, 100, 10)
     assert orders[0].rules[0].share == 0.75
-    assert len(list((tmp_path / "statistics").iterdir())) == 1
+    assert len(list((tmp_path / "counts").iterdir())) == 1
     saved = config(only_run(tmp_path / "runs"))["data"]["init_args"]["source"]["init_args"]["rare_classes"]
     assert saved == {"temperature": 0.1, "min_pixels": 100, "min_crop_ratio": 0.5, "attempts": 10}
 
@@ -95,7 +95,7 @@ def test_two_ranks_see_the_images_of_one(gta5: Path, cityscapes: Path, tmp_path:
     ranks = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     done = run_seglab(*streets(gta5, cityscapes, tmp_path, *flags, *ranks))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert len(list((tmp_path / "statistics").iterdir())) == 1
+    assert len(list((tmp_path / "counts").iterdir())) == 1
     zero, one = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)["keys"] for rank in (0, 1))
     assert main(streets(gta5, cityscapes, tmp_path / "single", *flags)) == 0
     alone = torch.load(tmp_path / "rank0.pt", weights_only=True)["keys"]
@@ -123,18 +123,18 @@ class Weighted(Supervised):
 
 
 def test_a_method_reads_the_statistics(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flags = ["--model.class_path", f"{__name__}.Weighted", "--data.statistics", str(tmp_path / "statistics")]
+    flags = ["--model.class_path", f"{__name__}.Weighted", "--data.counts", str(tmp_path / "counts")]
     monkeypatch.setitem(sys.modules, __name__, SimpleNamespace(Weighted=Weighted))  # to be found by its class path
     assert main(fit_command("supervised", camvid, tmp_path / "runs", 1, *flags)) == 0
     assert [frequency.shape for frequency in Weighted.seen] == [(11,)]
     assert Weighted.seen[0].sum() == pytest.approx(1)
-    assert len(list((tmp_path / "statistics").iterdir())) == 1
+    assert len(list((tmp_path / "counts").iterdir())) == 1
 
 
 def test_nothing_is_counted_unless_it_is_wanted(camvid: Path, tmp_path: Path) -> None:
-    flags = ["--data.statistics", str(tmp_path / "statistics")]
+    flags = ["--data.counts", str(tmp_path / "counts")]
     assert main(fit_command("fixmatch", camvid, tmp_path / "runs", 1, *flags)) == 0
-    assert not (tmp_path / "statistics").exists()
+    assert not (tmp_path / "counts").exists()
 
 
 def test_pseudo_labels_reach_the_method_as_class_indices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def adaptation(gta5: Path, cityscapes: Path, share: int = 1, batch: int = 4, **t
 @pytest.mark.parametrize("share", [1, 3])
 def test_a_step_has_its_share_of_the_target(gta5: Path, cityscapes: Path, share: int) -> None:
     data = adaptation(gta5, cityscapes, share)
-    stream = data.labeled_stream(0)
+    stream = data.stream("labeled", 0)
     for step in range(6):
         names = [stream.order(4 * step + place).item.key for place in range(4)]
         assert [name[0].isalpha() for name in names] == [True] * share + [False] * (4 - share)
@@ -35,14 +35,14 @@ def test_a_step_has_its_share_of_the_target(gta5: Path, cityscapes: Path, share:
 
 def test_labels_of_the_target_are_no_unlabeled_images(gta5: Path, cityscapes: Path) -> None:
     data = adaptation(gta5, cityscapes)
-    labeled = {item.key for item in data.labeled_items()}
+    labeled = {item.key for item in data.stream_items("labeled")}
     assert len(labeled) == 8 + 3
-    assert len(data.unlabeled_items()) == 6
-    assert labeled.isdisjoint(item.key for item in data.unlabeled_items())
+    assert len(data.stream_items("unlabeled")) == 6
+    assert labeled.isdisjoint(item.key for item in data.stream_items("unlabeled"))
 
 
 def test_the_same_data_on_any_number_of_ranks(gta5: Path, cityscapes: Path) -> None:
-    stream = adaptation(gta5, cityscapes, share=1).labeled_stream(3)
+    stream = adaptation(gta5, cityscapes, share=1).stream("labeled", 3)
     alone = list(itertools.islice(stream_loader(stream, Positions(4, start=2), 0), 3))
     ranks = [itertools.islice(stream_loader(stream, Positions(4, 2, rank, 2), 0), 3) for rank in range(2)]
     for whole, first, second in zip(alone, *ranks, strict=True):
@@ -56,7 +56,7 @@ def test_impossible_shares_are_refused(gta5: Path, cityscapes: Path) -> None:
             adaptation(gta5, cityscapes, share)
     with pytest.raises(SeglabError, match="their crops are"):
         adaptation(gta5, cityscapes, crop=(16, 16))
-    assert len(adaptation(gta5, cityscapes, 0, crop=(16, 16)).labeled_items()) == 8
+    assert len(adaptation(gta5, cityscapes, 0, crop=(16, 16)).stream_items("labeled")) == 8
 
 
 def test_semi_supervised_adaptation_through_the_command_line(gta5: Path, cityscapes: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
 # The same data
 
 
-@pytest.mark.parametrize("name", ["labeled_stream", "unlabeled_stream"])
+@pytest.mark.parametrize("name", ["labeled", "unlabeled"])
 def test_crops_equal_those_of_the_files_bit_for_bit(camvid: Path, cached: Path, name: str) -> None:
     plain = getattr(CamVid(str(camvid), labeled="1/4", crop=CROP), name)(0)
     fast = getattr(CamVid(str(camvid), labeled="1/4", crop=CROP, cache=str(cached)), name)(0)
@@ -62,7 +62,7 @@ def test_crops_equal_those_of_the_files_bit_for_bit(camvid: Path, cached: Path, 
 
 
 def test_worker_processes_and_pickles_read_it_too(camvid: Path, cached: Path) -> None:
-    stream = CamVid(str(camvid), crop=CROP, cache=str(cached)).labeled_stream(0)
+    stream = CamVid(str(camvid), crop=CROP, cache=str(cached)).stream("labeled", 0)
     alone = list(itertools.islice(stream_loader(stream, Positions(4), 0), 6))  # maps the shards before the fork
     forked = list(itertools.islice(stream_loader(stream, Positions(4), 2), 6))
     assert all(equal(one, other) for one, other in zip(alone, forked, strict=True))
@@ -72,7 +72,7 @@ def test_worker_processes_and_pickles_read_it_too(camvid: Path, cached: Path) ->
 
 
 def test_a_spawned_process_reads_it(camvid: Path, cached: Path) -> None:
-    stream = CamVid(str(camvid), crop=CROP, cache=str(cached)).labeled_stream(0)
+    stream = CamVid(str(camvid), crop=CROP, cache=str(cached)).stream("labeled", 0)
     loader = torch.utils.data.DataLoader(
         stream, batch_sampler=[[0, 1]], num_workers=1, multiprocessing_context="spawn"
     )  # as on systems without fork
@@ -101,8 +101,8 @@ def test_images_without_masks_and_a_split_of_one_set(folder: Path, tmp_path: Pat
         flags += [f"--data.{key}", json.dumps(FOLDER[key]) if not isinstance(FOLDER[key], str) else FOLDER[key]]
     assert main(["data", "cache", *flags, "--output", str(tmp_path / "c")]) == 0
     plain, fast = (Folder(str(folder), **FOLDER, crop=CROP, cache=cache) for cache in ("", str(tmp_path / "c")))
-    for name in ("labeled_stream", "unlabeled_stream"):
-        assert all(equal(getattr(plain, name)(0)[i], getattr(fast, name)(0)[i]) for i in range(12))
+    for name in ("labeled", "unlabeled"):
+        assert all(equal(plain.stream(name, 0)[i], fast.stream(name, 0)[i]) for i in range(12))
 
 
 def test_the_two_sides_of_an_adaptation_have_their_own(
@@ -120,8 +120,8 @@ def test_the_two_sides_of_an_adaptation_have_their_own(
         )
         for use in (False, True)
     )
-    for name in ("labeled_stream", "unlabeled_stream"):
-        assert all(equal(getattr(plain, name)(0)[i], getattr(fast, name)(0)[i]) for i in range(12))
+    for name in ("labeled", "unlabeled"):
+        assert all(equal(plain.stream(name, 0)[i], fast.stream(name, 0)[i]) for i in range(12))
     assert isinstance(fast.reader(fast.items("val"), evaluation=True), Cache)
 
 
@@ -130,8 +130,8 @@ def test_one_cache_serves_every_taxonomy(cityscapes: Path, tmp_path: Path) -> No
     write_cache(data.items("train"), data.root, data.own_space, tmp_path)
     coarse = Taxonomy(("ground", "rest"), {"road": "ground", "sidewalk": "ground", "car": "rest", "sky": "rest"})
     plain, fast = (Cityscapes(str(cityscapes), crop=CROP, taxonomy=coarse, cache=c) for c in ("", str(tmp_path)))
-    stream = fast.labeled_stream(0)
-    assert all(equal(plain.labeled_stream(0)[i], stream[i]) for i in range(12))
+    stream = fast.stream("labeled", 0)
+    assert all(equal(plain.stream("labeled", 0)[i], stream[i]) for i in range(12))
     assert set(torch.cat([stream[i]["mask"].flatten() for i in range(12)]).tolist()) == {0, 1, 255}
 
 
@@ -143,7 +143,7 @@ def test_a_downscaled_cache_shows_the_same_part_of_the_scene(tmp_path: Path) -> 
     folder = build(root, tmp_path / "half", scale=0.5)
     assert {(entry.height, entry.width) for entry in load_index(folder).entries} == {(64, 96)}
     plain, half = (CamVid(str(root), crop=CROP, scale=(0.4, 0.5), cache=c) for c in ("", str(folder)))
-    one, other = plain.labeled_stream(0), half.labeled_stream(0)
+    one, other = plain.stream("labeled", 0), half.stream("labeled", 0)
     agree, gap = [], []
     for position in range(24):
         a, b = one[position], other[position]
@@ -152,7 +152,7 @@ def test_a_downscaled_cache_shows_the_same_part_of_the_scene(tmp_path: Path) -> 
         gap.append((a["image"].float() - b["image"].float()).abs().mean().item())
     assert np.mean(agree) > 0.85  # offsets are whole pixels of what is stored
     assert np.mean(gap) < 25
-    assert half.labeled_stream(0).view.transforms[0].scale == (0.8, 1.0)
+    assert half.stream("labeled", 0).view.transforms[0].scale == (0.8, 1.0)
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.7])
@@ -189,7 +189,7 @@ def test_evaluation_stays_on_the_files_of_a_downscaled_cache(
     for data in (half, full):
         image, mask = (getattr(data.reader([item], evaluation=True), name)(item) for name in ("image", "labels"))
         assert all(np.array_equal(a, b) for a, b in zip((image, mask), read_pair(item, CAMVID), strict=True))
-    half.labeled_stream(0)
+    half.stream("labeled", 0)
     assert "crops at scales up to 2.0 are enlarged" in capsys.readouterr().err
 
 
@@ -201,7 +201,7 @@ def test_pseudo_labels_of_the_files_fit_a_downscaled_cache(camvid: Path, tmp_pat
         Image.fromarray(read_pair(item, CAMVID)[1]).save(labels / f"{item.key}.png")
     description = {"classes": list(CAMVID.names), "thresholds": {}, "run": "", "checkpoint": ""}
     (labels / "pseudo_labels.json").write_text(json.dumps(description))
-    stream = data.unlabeled_stream(0)
+    stream = data.stream("unlabeled", 0)
     for position in range(8):
         sample = stream[position]
         assert (sample["pseudo"] == sample["hidden"]).float().mean() > 0.99
@@ -228,7 +228,7 @@ def test_a_killed_run_is_finished_by_the_next(tmp_path: Path) -> None:
     process.wait()
     (folder / "shard_00077.bin").write_bytes(b"no index names it")
     with pytest.raises(SeglabError, match=r"cache is unfinished .*seglab data cache"):
-        CamVid(str(root), cache=str(folder)).labeled_stream(0)
+        CamVid(str(root), cache=str(folder)).stream("labeled", 0)
 
     data = CamVid(str(root))
     whole = len(list(folder.glob("shard_*.json")))
@@ -251,7 +251,7 @@ def test_an_update_decodes_what_changed_and_nothing_else(tmp_path: Path) -> None
     Image.new("RGB", (96, 64), (1, 2, 3)).save(changed)
     os.utime(changed, (1, 1))
     with pytest.raises(SeglabError, match=r"1 images .* have changed since .*train_00003.png.*seglab data cache"):
-        data.labeled_stream(0)
+        data.stream("labeled", 0)
     removed.unlink()
     Image.new("RGB", (96, 64)).save(root / "train/train_00099.png")
     Image.new("L", (96, 64)).save(root / "trainannot/train_00099.png")
@@ -272,22 +272,22 @@ def test_a_stale_cache_is_refused(tmp_path: Path, change: str) -> None:
     else:
         path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(SeglabError, match=r"1 images or their masks have changed .*train_00000.png.*--output"):
-        CamVid(str(root), cache=str(folder)).labeled_stream(0)
+        CamVid(str(root), cache=str(folder)).stream("labeled", 0)
 
 
 def test_a_cache_moves_with_or_without_its_data_set(camvid: Path, cached: Path, tmp_path: Path) -> None:
     shutil.copytree(camvid, tmp_path / "data")  # keeps times, as rsync -a and tar do
     shutil.copytree(cached, tmp_path / "cache")
-    moved = CamVid(str(tmp_path / "data"), crop=CROP, cache=str(tmp_path / "cache")).labeled_stream(0)
-    assert equal(moved[5], CamVid(str(camvid), crop=CROP).labeled_stream(0)[5])
+    moved = CamVid(str(tmp_path / "data"), crop=CROP, cache=str(tmp_path / "cache")).stream("labeled", 0)
+    assert equal(moved[5], CamVid(str(camvid), crop=CROP).stream("labeled", 0)[5])
 
 
 def test_missing_images_and_other_data_sets_are_refused(camvid: Path, cached: Path, tmp_path: Path) -> None:
     other = write_camvid(tmp_path / "other", train=18)
     with pytest.raises(SeglabError, match=r"lacks 2 of 18 images: .*If this is the cache of the data set"):
-        CamVid(str(other), cache=str(cached)).labeled_stream(0)
+        CamVid(str(other), cache=str(cached)).stream("labeled", 0)
     with pytest.raises(SeglabError, match=r"empty holds no cache"):
-        CamVid(str(camvid), cache=str(tmp_path / "empty")).labeled_stream(0)
+        CamVid(str(camvid), cache=str(tmp_path / "empty")).stream("labeled", 0)
 
 
 def test_another_label_space_is_refused(camvid: Path, cached: Path, tmp_path: Path) -> None:
@@ -314,10 +314,10 @@ def test_truncated_and_flipped_shards_are_found(tmp_path: Path, capsys: pytest.C
     assert "1 of 22 entries" in capsys.readouterr().err
     shard.write_bytes(content[:-1])
     with pytest.raises(SeglabError, match=r"truncated: shard_00000.bin"):
-        CamVid(str(root), cache=str(folder)).labeled_stream(0)
+        CamVid(str(root), cache=str(folder)).stream("labeled", 0)
     (folder / "cache.json").write_text("{")
     with pytest.raises(SeglabError, match=r"cache.json is damaged: remove"):
-        CamVid(str(root), cache=str(folder)).labeled_stream(0)
+        CamVid(str(root), cache=str(folder)).stream("labeled", 0)
 
 
 def test_it_asks_for_its_place_first(

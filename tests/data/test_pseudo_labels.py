@@ -24,7 +24,7 @@ def write_pseudo_labels(folder: Path, data: Cityscapes, classes: list[str] | Non
         mask[mask > 9] = 255
         mask[: mask.shape[0] // 2] = 255
         save(folder / f"{item.key}.png", mask)
-    names = data.class_names if classes is None else classes
+    names = data.space.names if classes is None else classes
     content = {"classes": names, "thresholds": dict.fromkeys(names, 0.9), "run": "r", "checkpoint": "last"}
     (folder / "pseudo_labels.json").write_text(json.dumps(content))
     return folder
@@ -37,7 +37,7 @@ def folder(cityscapes: Path, tmp_path: Path) -> Path:
 
 def test_they_go_through_the_view_of_their_image(cityscapes: Path, folder: Path) -> None:
     data = Cityscapes(str(cityscapes), pseudo_labels=str(folder), **OPTIONS)
-    stream, bare = data.unlabeled_stream(0), Cityscapes(str(cityscapes), **OPTIONS).unlabeled_stream(0)
+    stream, bare = data.stream("unlabeled", 0), Cityscapes(str(cityscapes), **OPTIONS).stream("unlabeled", 0)
     known = 0
     for position in range(20):
         sample, other = stream[position], bare[position]
@@ -53,45 +53,45 @@ def test_they_go_through_the_view_of_their_image(cityscapes: Path, folder: Path)
 
 def test_they_need_no_truth(cityscapes: Path, folder: Path) -> None:
     data = Cityscapes(str(cityscapes), pseudo_labels=str(folder), hidden_masks=False, **OPTIONS)
-    assert set(data.unlabeled_stream(0)[0]) == {"image", "valid", "key", "pseudo"}
+    assert set(data.stream("unlabeled", 0)[0]) == {"image", "valid", "key", "pseudo"}
 
 
 def test_an_adaptation_has_those_of_its_target(gta5: Path, cityscapes: Path, folder: Path) -> None:
     target = Cityscapes(str(cityscapes), pseudo_labels=str(folder), **OPTIONS)
     data = DomainAdaptation(GTA5(str(gta5), crop=(32, 48)), target)
-    assert "pseudo" in data.unlabeled_stream(0)[0]
-    assert "pseudo" not in data.labeled_stream(0)[0]
+    assert "pseudo" in data.stream("unlabeled", 0)[0]
+    assert "pseudo" not in data.stream("labeled", 0)[0]
 
 
 def test_a_folder_without_pseudo_labels_is_refused(cityscapes: Path, folder: Path) -> None:
     data = Cityscapes(str(cityscapes), pseudo_labels=str(folder / "wrong"), **OPTIONS)
     with pytest.raises(SeglabError, match=r"wrong holds no pseudo-labels .*`seglab pseudo-label"):
-        data.unlabeled_stream(0)
+        data.stream("unlabeled", 0)
     for content in ("{", "[]", "{}"):
         (folder / "pseudo_labels.json").write_text(content)
         data = Cityscapes(str(cityscapes), pseudo_labels=str(folder), **OPTIONS)
         with pytest.raises(SeglabError, match=r"pseudo_labels.json is damaged"):
-            data.unlabeled_stream(0)
+            data.stream("unlabeled", 0)
 
 
 def test_other_classes_are_refused(cityscapes: Path, folder: Path) -> None:
     data = Cityscapes(str(cityscapes), pseudo_labels=str(folder), **OPTIONS)
     write_pseudo_labels(folder, data, list(reversed(CITYSCAPES.names)))
     with pytest.raises(SeglabError, match=r"names the classes \['bicycle'.*the data \['road'"):
-        data.unlabeled_stream(0)
+        data.stream("unlabeled", 0)
 
 
 def test_images_without_pseudo_labels_are_named(cityscapes: Path, folder: Path) -> None:
     for key in ("aachen_000001_000019", "zurich_000008_000019"):
         (folder / f"{key}.png").unlink()
     with pytest.raises(SeglabError, match=r"2 of 6 .*aachen_000001_000019, zurich_000008_000019: write them with"):
-        Cityscapes(str(cityscapes), pseudo_labels=str(folder), **OPTIONS).unlabeled_stream(0)
+        Cityscapes(str(cityscapes), pseudo_labels=str(folder), **OPTIONS).stream("unlabeled", 0)
 
 
 def test_another_size_is_refused(cityscapes: Path, folder: Path) -> None:
     for path in folder.glob("*.png"):
         save(path, np.zeros((8, 8), np.uint8))
-    stream = Cityscapes(str(cityscapes), pseudo_labels=str(folder), **OPTIONS).unlabeled_stream(0)
+    stream = Cityscapes(str(cityscapes), pseudo_labels=str(folder), **OPTIONS).stream("unlabeled", 0)
     with pytest.raises(SeglabError, match=r"pseudo/.*png is 8x8 but its image .*leftImg8bit.png is 96x64"):
         stream[0]
 
@@ -102,7 +102,7 @@ def test_unlabeled_images_of_a_target_need_no_label_at_all(tmp_path: Path, gta5:
     folder = write_pseudo_labels(tmp_path / "pseudo", target)
     shutil.rmtree(tmp_path / "cs/gtFine/train")
     target = Cityscapes(str(tmp_path / "cs"), crop=(32, 48), pseudo_labels=str(folder))
-    sample = DomainAdaptation(GTA5(str(gta5)), target).unlabeled_stream(0)[0]
+    sample = DomainAdaptation(GTA5(str(gta5)), target).stream("unlabeled", 0)[0]
     assert set(sample) == {"image", "valid", "key", "pseudo"}
 
 
@@ -110,7 +110,7 @@ def test_they_follow_images_that_a_cache_holds_smaller(cityscapes: Path, folder:
     data = Cityscapes(str(cityscapes), **OPTIONS)
     write_cache(data.items("train"), data.root, data.space, tmp_path / "cache", scale=0.5)
     data = Cityscapes(str(cityscapes), pseudo_labels=str(folder), cache=str(tmp_path / "cache"), **OPTIONS)
-    stream, known = data.unlabeled_stream(0), 0
+    stream, known = data.stream("unlabeled", 0), 0
     for position in range(10):
         sample = stream[position]
         some = sample["pseudo"] != 255

@@ -105,9 +105,9 @@ def test_images_without_enough_of_any_class_are_refused() -> None:
 
 def test_the_drawn_class_is_in_the_crop(gta5: Path, tmp_path: Path) -> None:
     rare = RareClasses(min_pixels=100, attempts=200)  # every class covers 256 pixels of an image or more
-    options = {"crop": (32, 40), "scale": (0.9, 1.1), "statistics": str(tmp_path)}
-    stream = GTA5(str(gta5), rare_classes=rare, **options).labeled_stream(0)
-    plain = GTA5(str(gta5), **options).labeled_stream(0)
+    options = {"crop": (32, 40), "scale": (0.9, 1.1), "counts": str(tmp_path)}
+    stream = GTA5(str(gta5), rare_classes=rare, **options).stream("labeled", 0)
+    plain = GTA5(str(gta5), **options).stream("labeled", 0)
     shown, by_chance = 0, 0
     for position in range(120):
         wanted = stream.order(position).rules[-1].category
@@ -131,14 +131,14 @@ def lopsided(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("cap", "least", "most"), [(1.0, 0, 20), (0.75, 45, 77)])
 def test_the_cap_prefers_crops_of_several_classes(lopsided: Path, cap: float, least: int, most: int) -> None:
     data = CamVid(str(lopsided), crop=(32, 48), scale=(1.0, 1.0), category_cap=cap)
-    stream = data.labeled_stream(0)
+    stream = data.stream("labeled", 0)
     # the strip covers more than a quarter of the crop at 4 of 49 offsets: 8 % of single crops, 61 % of 11 tries
     capped = sum(bool(0 < (stream[i]["mask"] == 0).float().mean() < 0.75) for i in range(100))
     assert least <= capped <= most
 
 
 def test_the_cap_does_not_touch_unlabeled_crops(camvid: Path) -> None:
-    streams = [CamVid(str(camvid), crop=(16, 16), category_cap=cap).unlabeled_stream(0) for cap in (0.3, 1.0)]
+    streams = [CamVid(str(camvid), crop=(16, 16), category_cap=cap).stream("unlabeled", 0) for cap in (0.3, 1.0)]
     for position in range(10):
         assert torch.equal(*(stream[position]["image"] for stream in streams))
 
@@ -150,9 +150,9 @@ def test_impossible_caps_are_refused(camvid: Path, cap: float) -> None:
 
 
 def test_adaptation_draws_rare_classes_of_the_source(gta5: Path, cityscapes: Path, tmp_path: Path) -> None:
-    source = GTA5(str(gta5), crop=(24, 32), rare_classes=RareClasses(min_pixels=100), statistics=str(tmp_path))
+    source = GTA5(str(gta5), crop=(24, 32), rare_classes=RareClasses(min_pixels=100), counts=str(tmp_path))
     data = DomainAdaptation(source, Cityscapes(str(cityscapes), crop=(24, 32)))
-    stream = data.labeled_stream(0)
+    stream = data.stream("labeled", 0)
     assert isinstance(stream.order, RareFirst)
     assert data.class_counts().keys == tuple(item.key for item in source.labeled_items())
 
@@ -167,14 +167,14 @@ def test_adaptation_refuses_what_would_have_no_effect(gta5: Path, cityscapes: Pa
 
 
 def test_an_adaptation_with_labels_of_both_counts_both(gta5: Path, cityscapes: Path, tmp_path: Path) -> None:
-    options = {"crop": (24, 32), "rare_classes": RareClasses(min_pixels=100), "statistics": str(tmp_path)}
+    options = {"crop": (24, 32), "rare_classes": RareClasses(min_pixels=100), "counts": str(tmp_path)}
     source = GTA5(str(gta5), labeled_batch=4, **options)
     target = Cityscapes(str(cityscapes), labeled="1/3", **options)
     data = DomainAdaptation(source, target, target_labeled_batch=1)
     parts = [source.class_counts(), target.class_counts()]
-    assert data.class_counts().keys == parts[0].keys + parts[1].keys
-    assert np.array_equal(data.class_counts().pixels, np.concatenate([part.pixels for part in parts]))
-    stream = data.labeled_stream(0)
+    assert data.class_counts().keys == parts[1].keys + parts[0].keys
+    assert np.array_equal(data.class_counts().pixels, np.concatenate([part.pixels for part in reversed(parts)]))
+    stream = data.stream("labeled", 0)
     for position in range(8):
         pick = stream.order(position)
         assert isinstance(pick.rules[-1], Shows)

@@ -33,8 +33,8 @@ def stream_of(items: list[Item], seed: int, tag: int, name: str = "mask") -> Str
 def rare(root: Path, folder: Path) -> Stream:
     """Rare classes and a category cap, so that most crops are drawn several times."""
     law = RareClasses(temperature=0.1, min_pixels=150)
-    options = {"rare_classes": law, "category_cap": 0.4, "statistics": str(folder)}
-    return CamVid(str(root), crop=CROP, **options).labeled_stream(0)
+    options = {"rare_classes": law, "category_cap": 0.4, "counts": str(folder)}
+    return CamVid(str(root), crop=CROP, **options).stream("labeled", 0)
 
 
 @pytest.fixture(params=["shuffled", "rare"])
@@ -123,7 +123,7 @@ def test_seeds_and_tags_give_other_orders_and_crops(camvid: Path) -> None:
 
 def test_labeled_and_unlabeled_streams_are_not_in_step(camvid: Path) -> None:
     data = CamVid(str(camvid), crop=CROP)  # all labeled, so both draw from the same images
-    one, other = data.labeled_stream(0), data.unlabeled_stream(0)
+    one, other = data.stream("labeled", 0), data.stream("unlabeled", 0)
     assert data.labeled_items() == data.unlabeled_items()
     together = sum(one.order(i).item == other.order(i).item for i in range(160))
     assert together < 30  # 10 of 160 by chance
@@ -156,7 +156,7 @@ def test_a_stream_of_nothing_is_refused() -> None:
 @pytest.mark.parametrize("hidden", [True, False])
 def test_unlabeled_samples_never_have_a_mask(camvid: Path, hidden: bool) -> None:
     data = CamVid(str(camvid), labeled="1/4", crop=CROP, hidden_masks=hidden)
-    stream = data.unlabeled_stream(0)
+    stream = data.stream("unlabeled", 0)
     assert {stream.order(i).item.key for i in range(12)}.isdisjoint(item.key for item in data.labeled_items())
     for position in range(12):
         assert set(stream[position]) == {"image", "valid", "key"} | ({"hidden"} if hidden else set())
@@ -165,11 +165,11 @@ def test_unlabeled_samples_never_have_a_mask(camvid: Path, hidden: bool) -> None
 def test_no_mask_file_is_opened_for_unlabeled_images(tmp_path: Path) -> None:
     write_camvid(tmp_path, train=8)
     data = CamVid(str(tmp_path), labeled="1/4", crop=CROP, hidden_masks=False)
-    before = [data.unlabeled_stream(0)[i] for i in range(6)]
+    before = [data.stream("unlabeled", 0)[i] for i in range(6)]
     for item in data.unlabeled_items():
         item.mask.write_bytes(b"opening this would fail")
     for position, sample in enumerate(before):
-        assert same(sample, data.unlabeled_stream(0)[position])
+        assert same(sample, data.stream("unlabeled", 0)[position])
 
 
 def test_a_damaged_hidden_mask_is_named_once_and_counts_as_none(
@@ -177,16 +177,16 @@ def test_a_damaged_hidden_mask_is_named_once_and_counts_as_none(
 ) -> None:
     write_camvid(tmp_path, train=8)
     data = CamVid(str(tmp_path), labeled="1/4", crop=CROP)
-    before = data.unlabeled_stream(0)[0]
+    before = data.stream("unlabeled", 0)[0]
     assert (before["hidden"] != IGNORE).any()
     for item in data.unlabeled_items():
         item.mask.write_bytes(b"no image")
-    stream = data.unlabeled_stream(0)
+    stream = data.stream("unlabeled", 0)
     after, *_ = [stream[i] for i in range(12)]  # two passes
     assert (after.pop("hidden") == IGNORE).all()
     assert same(after, {name: value for name, value in before.items() if name != "hidden"})
-    frames = Frames(data.unlabeled_items(), Files(CAMVID), truth=Hidden)
-    assert (frames[0]["mask"] == IGNORE).all()
+    frames = Frames(data.unlabeled_items(), Files(CAMVID), {"hidden": Hidden(Files(CAMVID))})
+    assert (frames[0]["hidden"] == IGNORE).all()
     error = capsys.readouterr().err
     assert error.count("seglab: warning: no hidden truth of") == 6
     data.unlabeled_items()[0].image.write_bytes(b"no image")
@@ -199,7 +199,7 @@ def test_hidden_truth_does_not_change_the_images(tmp_path: Path) -> None:
     views = []
     for _ in range(2):
         data = CamVid(str(tmp_path), labeled="1/4", crop=CROP)
-        views.append([data.unlabeled_stream(0)[i] for i in range(6)])
+        views.append([data.stream("unlabeled", 0)[i] for i in range(6)])
         for item in data.unlabeled_items():
             if item.mask:
                 item.mask.unlink()
@@ -224,7 +224,8 @@ def test_images_without_truth_are_collated_with_those_that_have_it(camvid: Path)
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_every_frame_is_evaluated_by_one_rank(camvid: Path, world: int) -> None:
     items = CamVid(str(camvid)).items("train")
-    loaders = [frame_loader(Frames(items, Files(CAMVID), rank, world), 0) for rank in range(world)]
+    masks = {"mask": Truth(Files(CAMVID))}
+    loaders = [frame_loader(Frames(items, Files(CAMVID), masks, rank, world), 0) for rank in range(world)]
     frames = [frame for loader in loaders for frame in loader]
     assert Counter(frame["key"][0] for frame in frames) == Counter(item.key for item in items)
     assert all(frame["image"].shape == (1, 3, 64, 96) and frame["mask"].shape == (1, 64, 96) for frame in frames)
@@ -233,4 +234,4 @@ def test_every_frame_is_evaluated_by_one_rank(camvid: Path, world: int) -> None:
 
 def test_frames_without_masks_have_none(camvid: Path) -> None:
     item = CamVid(str(camvid)).items("val")[0]._replace(mask=None)
-    assert set(Frames([item], Files(CAMVID))[0]) == {"image", "key"}
+    assert set(Frames([item], Files(CAMVID), {"mask": Truth(Files(CAMVID))})[0]) == {"image", "valid", "key"}

@@ -11,7 +11,7 @@ from PIL import Image
 from probes import EXPERIMENTS, config, only_run
 
 from seglab.cli import main
-from seglab.data import GTA5, CamVid, DomainAdaptation, module
+from seglab.data import GTA5, CamVid, DomainAdaptation, dataset
 from seglab.data.decode import read_pair
 from seglab.labels import CAMVID, CITYSCAPES, IGNORE, SYNTHIA, LabelSpace, Taxonomy
 from seglab.types import SeglabError
@@ -75,7 +75,7 @@ def test_mistakes_are_named(classes: tuple[str, ...], mapping: dict[str, str], m
 
 
 def test_a_data_set_reads_its_masks_as_the_new_classes(gta5: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    module._note.cache_clear()
+    dataset._note.cache_clear()
     partly = Taxonomy(("road", "moon"), {"road": "road", "sidewalk": "road"})
     data, _ = [GTA5(str(gta5), taxonomy=partly, crop=(32, 48)) for _ in range(2)]
     error = capsys.readouterr().err
@@ -83,8 +83,8 @@ def test_a_data_set_reads_its_masks_as_the_new_classes(gta5: Path, capsys: pytes
     item = data.items("train")[0]
     ids = np.asarray(Image.open(item.mask))
     assert np.array_equal(read_pair(item, data.space)[1] == 0, (ids == 7) | (ids == 8))
-    assert set(data.labeled_stream(0)[0]["mask"].unique().tolist()) <= {0, 255}
-    assert (data.num_classes, data.space.encode[:2].tolist()) == (2, [7, 255])
+    assert set(data.stream("labeled", 0)[0]["mask"].unique().tolist()) <= {0, 255}
+    assert (data.space.num_classes, data.space.encode[:2].tolist()) == (2, [7, 255])
 
 
 def test_adaptation_tells_the_remedy(gta5: Path, camvid: Path) -> None:

@@ -74,7 +74,7 @@ def _check(flags: list[str]) -> None:
 
 
 def _cache(flags: list[str]) -> None:
-    from seglab.data import DomainAdaptation, SegmentationData
+    from seglab.data import SegmentationData
     from seglab.data.cache import verify_cache, write_cache
 
     parser = FlagParser("cache", "Decode every image and mask once, into a folder that --data.cache reads.")
@@ -85,16 +85,14 @@ def _cache(flags: list[str]) -> None:
     parser.add_argument("--verify", type=bool, default=False, help="Compare a written cache with its checksums.")
     options = parser.instantiate(parser.parse_args(_data_sections(flags)))
     data, output = options.data, Path(options.output).expanduser()
-    sides: dict[str, tuple[SegmentationData, tuple[str, ...]]] = {"": (data, ("train", "val", "test"))}
-    if isinstance(data, DomainAdaptation):
-        sides = {"source": (data.source, ("train",)), "target": (data.target, ("train", "val", "test"))}
-    for side, (part, splits) in sides.items():
+    for side, part in data.sides.items():
         folder = output / side
         if options.verify:
             print(f"seglab: {folder}: {verify_cache(folder)} entries are sound")
             continue
         items = part.items("train")
-        for split in splits[1:] if options.scale == 1 else ():  # evaluation reads the files of a downscaled cache
+        scored = part is data.evaluated and options.scale == 1
+        for split in ("val", "test") if scored else ():  # evaluation reads the files of a downscaled cache
             with suppress(SeglabError):  # many data sets keep a part back
                 items += part.items(split)
         count = write_cache(items, part.root, part.own_space, folder, options.scale, options.workers)

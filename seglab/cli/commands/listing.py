@@ -52,14 +52,16 @@ def classes(package: str, base: str) -> dict[str, str]:
             written = {node.name: node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)}
             exported |= {alias.name: written[alias.name] for alias in part.names if alias.name in written}
 
+    def parents(name: str) -> list[str]:
+        return [parent.id for parent in exported[name].bases if isinstance(parent, ast.Name)]
+
     def below(name: str) -> bool:
-        parents = [parent.id for parent in exported[name].bases if isinstance(parent, ast.Name)]
-        return base in parents or any(below(parent) for parent in parents if parent in exported)
+        return base in parents(name) or any(below(parent) for parent in parents(name) if parent in exported)
 
     return {
         name: cleandoc(ast.get_docstring(exported[name]) or "").split("\n\n")[0].replace("\n", " ")
         for name in sorted(exported)
-        if below(name)
+        if below(name) and "ABC" not in parents(name)
     }
 
 

@@ -3,7 +3,7 @@
 import glob
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seglab.data.adaptation import DomainAdaptation
-from seglab.data.checks.first_look import count_ids
 from seglab.data.checks.plausible import misread
-from seglab.data.decode import check_size, orientation, png_depth, read_ids, read_image, wrong_ids
+from seglab.data.dataset import SPLITS, DataSet
+from seglab.data.decode import check_size, count_ids, orientation, png_depth, read_ids, read_image, wrong_ids
 from seglab.data.files import Item, describe
 from seglab.data.module import SegmentationData
 from seglab.files import parallel_map
@@ -74,14 +73,15 @@ def check_data(data: SegmentationData, workers: int = 0) -> Report:
     return report
 
 
-def sides(data: SegmentationData) -> list[tuple[str, SegmentationData, list[str]]]:
-    """Prefix of its name, data set and the splits that are used, of a data set or of both sides of an adaptation."""
-    if isinstance(data, DomainAdaptation):
-        return [("source ", data.source, ["train"]), ("target ", data.target, ["train", "val", "test"])]
-    return [("", data, ["train", "val", "test"])]
+def sides(data: SegmentationData) -> list[tuple[str, DataSet, tuple[str, ...]]]:
+    """Prefix of its name, data set and the splits that are used, of each data set."""
+    return [
+        (f"{name} " if name else "", side, SPLITS if side is data.evaluated else ("train",))
+        for name, side in data.sides.items()
+    ]
 
 
-def _check_splits(data: SegmentationData, splits: Sequence[str], prefix: str, workers: int, report: Report) -> None:
+def _check_splits(data: DataSet, splits: Sequence[str], prefix: str, workers: int, report: Report) -> None:
     parts: list[Part] = []
     for split in splits:
         name = prefix + split
@@ -191,7 +191,7 @@ def _check_ids(part: Part, split: str, report: Report) -> None:
         report.problems.append(f"{part.name}: all masks are void everywhere: check the ids, or the folder of masks")
 
 
-def _orphans(data: SegmentationData) -> tuple[list[Path], list[Path]]:
+def _orphans(data: DataSet) -> tuple[list[Path], list[Path]]:
     """Files in the folders of masks that are broken links, and masks whose image does not exist."""
     items: list[Item] = []
     for split in ("train", "val", "test"):
@@ -234,13 +234,12 @@ def _check_overlap(report: Report) -> None:
 
 def _check_streams(data: SegmentationData, report: Report) -> None:
     """The labeled and unlabeled sets that training would use."""
-    labeled, unlabeled = _listed(data.labeled_items, report), _listed(data.unlabeled_items, report)
+    labeled, unlabeled = (_listed(data, name, report) for name in ("labeled", "unlabeled"))
     parts = {part.name: part for part in report.parts}
     if labeled is None:
         for prefix, side, _ in sides(data)[:1]:
             with suppress(SeglabError, KeyError):
-                bare = [item for item in side._chosen(side.items("train")) if item.mask is None]
-                parts[f"{prefix}train"].bad.update(bare)
+                parts[f"{prefix}train"].bad.update(item for item in side.selection.labeled if item.mask is None)
     if labeled is None or unlabeled is None:
         return
     report.notes.append(f"training uses {len(labeled)} labeled and {len(unlabeled)} unlabeled images")
@@ -258,9 +257,9 @@ def _check_streams(data: SegmentationData, report: Report) -> None:
         report.notes.append(f"{len(twins)} unlabeled images are copies of labeled ones: {describe(pairs)}")
 
 
-def _listed(list_items: Callable[[], list[Item]], report: Report) -> list[Item] | None:
+def _listed(data: SegmentationData, stream: str, report: Report) -> list[Item] | None:
     try:
-        return list_items()
+        return data.stream_items(stream)
     except SeglabError as error:
         if (problem := f"training: {error}") not in report.problems:
             report.problems.append(problem)

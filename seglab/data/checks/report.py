@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from seglab.data.checks.check import Report, sides
+from seglab.data.dataset import DataSet
 from seglab.data.decode import read_image, read_pair
 from seglab.data.files import describe
 from seglab.data.module import SegmentationData
@@ -35,7 +36,7 @@ def print_report(report: Report, data: SegmentationData, console: Console) -> No
 
     shares = Table("class", *[f"{part.name} % of pixels (images)" for part in report.parts], title="classes")
     images = [np.sum([*part.shows.values(), np.zeros(256, int)], axis=0) for part in report.parts]
-    for index, name in [*enumerate(data.class_names), (IGNORE, "ignored")]:
+    for index, name in [*enumerate(data.space.names), (IGNORE, "ignored")]:
         cells = [
             f"{100 * part.pixels[index] / max(1, part.pixels.sum()):.2f} ({count[index]})"
             for part, count in zip(report.parts, images, strict=True)
@@ -51,7 +52,7 @@ def print_report(report: Report, data: SegmentationData, console: Console) -> No
     console.print(verdict, style="bold red" if report.problems else "bold green")
 
 
-def _space_table(data: SegmentationData, title: str) -> Table:
+def _space_table(data: DataSet, title: str) -> Table:
     """How the stored ids are read: by class, and which are ignored."""
     space, own = data.space, data.own_space
     converted = space is not own

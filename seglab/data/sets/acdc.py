@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from seglab.data.dataset import DataSet
 from seglab.data.files import Item, images_in_subfolders, with_ids
-from seglab.data.module import SegmentationData
 from seglab.data.sets.cityscapes import SPACES, Ids
 from seglab.types import SeglabError
 
@@ -12,7 +12,7 @@ CONDITIONS = ("fog", "night", "rain", "snow")
 SUFFIX = "_rgb_anon"
 
 
-class ACDC(SegmentationData):
+class ACDC(DataSet):
     """ACDC (Sakaridis et al., ICCV 2021): 1600 train, 406 val, 2000 test images of 1920x1080 in adverse conditions.
 
     ``root/rgb_anon/{fog,night,rain,snow}/{train,val,test}/<sequence>/*_rgb_anon.png`` and

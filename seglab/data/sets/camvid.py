@@ -3,13 +3,13 @@
 from itertools import groupby
 from typing import Any
 
+from seglab.data.dataset import DataSet
 from seglab.data.files import Item, beside, check_holdout, find_images
-from seglab.data.module import SegmentationData
 from seglab.labels import CAMVID
 from seglab.types import SeglabError
 
 
-class CamVid(SegmentationData):
+class CamVid(DataSet):
     """CamVid (Brostow et al., 2009) with the 11 classes of SegNet: 367 train, 101 val, 233 test images of 480x360.
 
     ``root/{train,val,test}`` hold PNG or JPEG images, ``root/{train,val,test}annot`` PNG masks of the same stems with

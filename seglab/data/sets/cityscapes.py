@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from seglab.data.dataset import DataSet
 from seglab.data.files import Item, images_in_subfolders, with_ids
-from seglab.data.module import SegmentationData
 from seglab.labels import CITYSCAPES, CITYSCAPES_TRAIN_IDS
 from seglab.types import SeglabError
 
@@ -13,7 +13,7 @@ Ids = Literal["labelIds", "labelTrainIds"]
 SPACES = {"labelIds": CITYSCAPES, "labelTrainIds": CITYSCAPES_TRAIN_IDS}
 
 
-class Cityscapes(SegmentationData):
+class Cityscapes(DataSet):
     """Cityscapes (Cordts et al., CVPR 2016): 2975 train, 500 val, 1525 test images of 2048x1024.
 
     ``root/leftImg8bit/{train,val,test}/<city>/*_leftImg8bit.png`` and ``root/gtFine/...*_gtFine_labelIds.png``; raw

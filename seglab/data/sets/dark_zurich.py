@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from seglab.data.dataset import DataSet
 from seglab.data.files import Item
-from seglab.data.module import SegmentationData
 from seglab.data.sets.acdc import anonymised
 from seglab.data.sets.cityscapes import SPACES, Ids
 from seglab.types import SeglabError
@@ -11,7 +11,7 @@ from seglab.types import SeglabError
 TIMES = ("night", "twilight", "day")
 
 
-class DarkZurich(SegmentationData):
+class DarkZurich(DataSet):
     """Dark Zurich (Sakaridis et al., ICCV 2019): 2416 unlabeled night, 50 val and 151 test images of 1920x1080.
 
     ``root/rgb_anon/{train,val,test}/night/<sequence>/*_rgb_anon.png``, ``root/rgb_anon/train/{twilight,day}/...`` and

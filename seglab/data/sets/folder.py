@@ -5,15 +5,15 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from seglab.data.dataset import DataSet
 from seglab.data.files import Item, check_holdout, describe, hold_out, is_image
-from seglab.data.module import SegmentationData
 from seglab.labels import IGNORE, label_space
 from seglab.types import SeglabError
 
 WILDCARD = re.compile(r"(\*\*/|\*)")
 
 
-class Folder(SegmentationData):
+class Folder(DataSet):
     """Your own images and masks.
 
     An image and a mask belong together when the wildcards of the two patterns match the same text, so

@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from seglab.data.dataset import DataSet
 from seglab.data.files import Item, beside, check_holdout, find_images, source_part
-from seglab.data.module import SegmentationData
 from seglab.labels import CITYSCAPES
 
 
-class GTA5(SegmentationData):
+class GTA5(DataSet):
     """GTA5 (Richter et al., ECCV 2016): 24,966 images of 1914x1052, a labeled source domain.
 
     ``root/images/*.png|jpg`` and ``root/labels/*.png`` (palette PNGs that store Cityscapes' label ids). Some labels

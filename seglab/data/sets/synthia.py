@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from seglab.data.dataset import DataSet
 from seglab.data.files import Item, beside, check_holdout, find_images, source_part
-from seglab.data.module import SegmentationData
 from seglab.labels import SYNTHIA as SPACE
 
 
-class SYNTHIA(SegmentationData):
+class SYNTHIA(DataSet):
     """SYNTHIA-RAND-CITYSCAPES (Ros et al., CVPR 2016): 9,400 images of 1280x760, a labeled source domain.
 
     ``root/RGB/*.png`` and ``root/GT/LABELS/*.png``, 16-bit colour PNGs whose red channel is the class. The classes are

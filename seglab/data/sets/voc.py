@@ -3,9 +3,9 @@
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from seglab.data.dataset import DataSet
 from seglab.data.files import Item, describe, is_image
 from seglab.data.lists import listed
-from seglab.data.module import SegmentationData
 from seglab.labels import VOC as SPACE
 from seglab.types import SeglabError
 
@@ -13,7 +13,7 @@ MASKS = ("SegmentationClass", "SegmentationClassAug")  # in this order: VOC's ow
 BLENDED = ("train_aug.txt", "trainaug.txt")
 
 
-class VOC(SegmentationData):
+class VOC(DataSet):
     """Pascal VOC 2012 (Everingham et al.): 1449 val images, 10,582 train with SBD's masks (Hariharan, ICCV 2011).
 
     ``root``, ``root/VOC2012`` or ``root/VOCdevkit/VOC2012`` holds ``JPEGImages/*.jpg``; masks are

@@ -1,0 +1,275 @@
+"""A data set on disk: where its files lie, which of them are labeled, and how they become streams of crops."""
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import albumentations as A
+from lightning.pytorch.utilities import rank_zero_only
+
+from seglab.data.cache import Cache
+from seglab.data.class_counts import ClassCounts, class_counts
+from seglab.data.decode import Files, Reader, check_sample
+from seglab.data.files import Item, describe
+from seglab.data.geometry import weak_view
+from seglab.data.lists import is_list, leave_out
+from seglab.data.module import SegmentationData
+from seglab.data.pseudo_labels import pseudo_label_files
+from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
+from seglab.data.selection import Selection
+from seglab.data.streams import Feed, Hidden, Masks, Part, Stream, Truth
+from seglab.labels import LabelSpace, Taxonomy
+from seglab.types import SeglabError, require
+
+LABELED, UNLABELED = 0, 1  # stream tags
+SPLITS = ("train", "val", "test")
+
+
+class DataSet(SegmentationData, ABC):
+    """A data set that learns from few of its own labels; also the source or target of ``DomainAdaptation``.
+
+    A class of its own says three things: ``space``, ``layout`` and ``find``.
+
+    Args:
+        root: folder of the data set.
+        labeled: the labeled training images: ``all``, ``1/n`` (every n-th in file order; nested) or a list file.
+        unlabeled: the unlabeled ones: ``rest`` (all that are not labeled; everything when all are labeled), ``all``
+            or a list file.
+        crop: height and width of training crops, pixels.
+        scale: range of the random scale factor of training crops.
+        flip: probability that a training crop is mirrored horizontally.
+        labeled_batch: labeled images per step, over all ranks.
+        unlabeled_batch: unlabeled images per step, over all ranks.
+        workers: loader processes per stream.
+        hidden_masks: decode ground truth of unlabeled images where it exists, for pseudo-label quality curves only.
+        rare_classes: prefer labeled images and crops that show rare classes; off by default.
+        category_cap: labeled crops are drawn again, up to 10 times, until they show two classes or more and each has
+            less than this share of the labeled pixels; 0.75 in mmsegmentation's recipes, 1 for none. Unlabeled crops
+            stay as they are (the official code of DAFormer caps them too, by labels that it should not have).
+        pseudo_labels: folder that ``seglab pseudo-label`` wrote; unlabeled samples then have ``pseudo``.
+        counts: folder for the class counts of data sets.
+        cache: folder that ``seglab data cache`` wrote for this data set; empty: the files are decoded whenever they
+            are seen. ``scale`` stays relative to the files, whatever the scale of the cache. Evaluation reads the cache
+            where it is as large as the files, and the files where it is not.
+        taxonomy: other classes than the data set's own; in YAML usually the path of a file of experiments/taxonomy.
+        skip: list file of images to leave out of every part, such as those whose label has another size.
+        seed: set by the run's seed.
+
+    Attributes:
+        layout: what ``root`` should contain, for messages.
+        own_space: the label space before any taxonomy.
+
+    Raises:
+        SeglabError: the taxonomy does not fit the classes of the data set.
+    """
+
+    layout: str
+
+    def __init__(
+        self,
+        root: str,
+        labeled: str = "all",
+        unlabeled: str = "rest",
+        crop: tuple[int, int] = (512, 512),
+        scale: tuple[float, float] = (0.5, 2.0),
+        flip: float = 0.5,
+        labeled_batch: int = 4,
+        unlabeled_batch: int = 4,
+        workers: int = 2,
+        hidden_masks: bool = True,
+        rare_classes: RareClasses | None = None,
+        category_cap: float = 1.0,
+        pseudo_labels: str = "",
+        counts: str = "runs/counts",
+        cache: str = "",
+        taxonomy: Taxonomy = Taxonomy(),
+        skip: str = "",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        require(0 <= flip <= 1, f"{type(self).__name__}.flip", flip, "give a probability in [0, 1]")
+        if not 0 < category_cap <= 1:
+            raise SeglabError(f"category_cap {category_cap} is a share of pixels: above 0, 1 for none")
+        if rare_classes:  # not on its own construction: the config parser would bury the message
+            rare_classes.check()
+        self.root = Path(root).expanduser()
+        self.labeled, self.unlabeled = labeled, unlabeled
+        self.crop, self.scale, self.flip = crop, scale, flip
+        self.labeled_batch, self.unlabeled_batch = labeled_batch, unlabeled_batch
+        self.workers, self.hidden_masks, self.seed = workers, hidden_masks, seed
+        self.rare_classes, self.category_cap = rare_classes, category_cap
+        self.pseudo_labels, self.counts = pseudo_labels, Path(counts).expanduser()
+        self.skip = Path(skip).expanduser() if skip else None
+        self.cache = Path(cache).expanduser() if cache else None
+        self.own_space = self.space
+        if taxonomy.classes:
+            self.space = self.space.converted(taxonomy)
+            _note_losses(type(self).__name__, self.own_space, taxonomy)
+        self._listings: dict[str, list[Item]] = {}  # by split, each listed once
+
+    # What the data set is: the only part that its class writes.
+
+    @abstractmethod
+    def find(self, split: str) -> list[Item]:
+        """Items of ``train``, ``val`` or ``test`` in file order; ``mask`` is None where there is none.
+
+        Raises:
+            SeglabError: the layout on disk is not that of the data set.
+        """
+
+    def candidates(self, items: list[Item]) -> list[Item]:
+        """The training items that a fraction chooses from; a list may name any that has a mask."""
+        return items
+
+    # Which images.
+
+    def items(self, split: str) -> list[Item]:
+        """What ``find`` finds, without the images that ``skip`` lists.
+
+        Raises:
+            SeglabError: as ``find``; or the list is absent, empty, or names an image that no split has.
+        """
+        items = self._listing(split)
+        if self.skip is None:
+            return list(items)
+        others = [item for other in SPLITS if other != split for item in self._found(other)]
+        return leave_out(items, self.skip, others)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The labeled and the unlabeled training images; a labeled one may lack its mask."""
+        items = self.items("train")
+        candidates = items if is_list(self.labeled) else self.candidates(items)
+        return Selection(items, candidates, lambda: self._found("val"), self.labeled, self.unlabeled)
+
+    def labeled_items(self) -> list[Item]:
+        """The labeled training items.
+
+        Raises:
+            SeglabError: the choice is malformed or one of them has no mask.
+        """
+        chosen = self.selection.labeled
+        if bare := [item.image for item in chosen if item.mask is None]:
+            raise SeglabError(
+                f"{len(bare)} labeled images have no mask: {describe(bare)}. Expected layout: {self.layout}"
+            )
+        if not chosen:
+            raise SeglabError(f"no training image in {self.root} has a mask. Expected layout: {self.layout}")
+        return list(chosen)
+
+    def unlabeled_items(self) -> list[Item]:
+        """The unlabeled training items; their masks, if any, need not exist.
+
+        Raises:
+            SeglabError: the choice is malformed or shares images with the labeled list.
+        """
+        return list(self.selection.unlabeled)
+
+    def _listing(self, split: str) -> list[Item]:
+        if split not in self._listings:
+            self._listings[split] = self.find(split)
+        return self._listings[split]
+
+    def _found(self, split: str) -> list[Item]:
+        try:
+            return self._listing(split)
+        except SeglabError:  # an absent split: only the wording of a message depends on it
+            return []
+
+    # Streams.
+
+    @property
+    def sides(self) -> dict[str, "DataSet"]:
+        return {"": self}
+
+    @property
+    def streams(self) -> dict[str, Feed]:
+        pseudo = ("pseudo",) if self.pseudo_labels else ()
+        labeled = Part(self, self.labeled_batch, LABELED, self.labeled_items, self.labeled_stream, ("mask",))
+        unlabeled = Part(self, self.unlabeled_batch, UNLABELED, self.unlabeled_items, self.unlabeled_stream, pseudo)
+        return {"labeled": Feed("labeled_batch", (labeled,)), "unlabeled": Feed("unlabeled_batch", (unlabeled,))}
+
+    @property
+    def split(self) -> str:
+        return Path(self.labeled).stem if is_list(self.labeled) else self.labeled
+
+    def labeled_stream(self, seed: int, tag: int = LABELED) -> Stream:
+        """Weak views of labeled images with ``mask``.
+
+        Raises:
+            SeglabError: as ``labeled_items``; or a few of the masks show that all are misread.
+        """
+        items = self.labeled_items()
+        check_sample([item.mask for item in items if item.mask], self.space)
+        rules = (Balanced(self.category_cap),) if self.category_cap < 1 else ()
+        order: Order = Shuffled(items, seed, tag, rules)
+        if self.rare_classes:
+            order = RareFirst(items, self.counted, self.rare_classes, seed, tag, rules)
+        reader = self.reader(items)
+        return Stream(order, reader, {"mask": Truth(reader)}, self._view(reader), seed, tag)
+
+    def unlabeled_stream(self, seed: int, tag: int = UNLABELED) -> Stream:
+        """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted, and ``pseudo``.
+
+        Raises:
+            SeglabError: an image has no pseudo-label, or they are of other classes.
+        """
+        items = self.unlabeled_items()
+        reader = self.reader(items)
+        masks: dict[str, Masks] = {}
+        if self.hidden_masks and any(item.mask for item in items):
+            masks["hidden"] = Hidden(reader)
+        if self.pseudo_labels:
+            folder = Path(self.pseudo_labels).expanduser()
+            masks["pseudo"] = pseudo_label_files(folder, self.space, items, reader.scale)
+        return Stream(Shuffled(items, seed, tag), reader, masks, self._view(reader), seed, tag)
+
+    def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:
+        """Where the pixels of items come from; whole images for evaluation never come from a downscaled cache.
+
+        Raises:
+            SeglabError: the cache is absent, damaged, of other classes, lacks an item or is older than one.
+        """
+        if self.cache is None:
+            return Files(self.space)
+        cache = Cache(self.cache, self.root, self.space)
+        if evaluation and cache.scale != 1:
+            return Files(self.space)
+        cache.check(items)
+        return cache
+
+    @cached_property
+    def counted(self) -> ClassCounts:
+        """Pixels of each class in the labeled training images; counted on first use, then read from a file.
+
+        Raises:
+            SeglabError: a mask cannot be read.
+        """
+        return class_counts(self.labeled_items(), self.space, self.root, self.counts, type(self).__name__)
+
+    def _view(self, reader: Reader) -> A.Compose:
+        lowest, highest = self.scale
+        if highest > reader.scale < 1:
+            _note(
+                f"{self.cache} holds images at scale {reader.scale}: crops at scales up to {highest} are enlarged from "
+                "it, and less sharp than from the files"
+            )
+        return weak_view(self.crop, (lowest / reader.scale, highest / reader.scale), self.flip)
+
+
+def _note_losses(name: str, own: LabelSpace, taxonomy: Taxonomy) -> None:
+    """Tell which classes a taxonomy loses, and which it cannot fill."""
+    lost = [old for old in own.names if old not in taxonomy.mapping]
+    empty = [new for new in taxonomy.classes if new not in taxonomy.mapping.values()]
+    if lost:
+        _note(f"the taxonomy ignores these classes of {name}: {', '.join(lost)}")
+    if empty:
+        _note(f"the taxonomy gives no class of {name} to: {', '.join(empty)}")
+
+
+@lru_cache
+@rank_zero_only
+def _note(text: str) -> None:
+    print(f"seglab: note: {text}", file=sys.stderr)
