@@ -44,6 +44,6 @@ def test_recipe(recipe: Path, roots: dict[str, Path], tmp_path: Path, monkeypatc
     files = [benchmark, EXPERIMENTS / f"method/{method}.yaml", recipe]
     flags = [*FAST, *data_flags(data, roots), *smaller(content.get("data"), "data"), "--runs", str(tmp_path)]
     flags += ["--network.multi_grid=[]", "--trainer.sync_batchnorm=false"]
-    monkeypatch.chdir(tmp_path)  # class statistics lie beside the runs
+    monkeypatch.chdir(tmp_path)  # class counts lie beside the runs
     assert main(["fit", *(word for file in files for word in ("-c", str(file))), *flags]) == 0
     assert only_run(tmp_path)

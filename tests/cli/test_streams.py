@@ -1,4 +1,4 @@
-"""Rare classes, class statistics and pseudo-labels through the command line."""
+"""Rare classes, class counts and pseudo-labels through the command line."""
 
 import json
 import sys
@@ -113,7 +113,7 @@ def test_two_ranks_stop_at_a_damaged_mask(cityscapes: Path, tmp_path: Path) -> N
 
 
 class Weighted(Supervised):
-    """Reads the class statistics as a method would."""
+    """Reads the class counts as a method would."""
 
     needs_class_counts = True
     seen: ClassVar[list[np.ndarray]] = []
@@ -122,7 +122,7 @@ class Weighted(Supervised):
         self.seen.append(self.class_counts.frequency)
 
 
-def test_a_method_reads_the_statistics(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_reads_the_class_counts(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = ["--model.class_path", f"{__name__}.Weighted", "--data.counts", str(tmp_path / "counts")]
     monkeypatch.setitem(sys.modules, __name__, SimpleNamespace(Weighted=Weighted))  # to be found by its class path
     assert main(fit_command("supervised", camvid, tmp_path / "runs", 1, *flags)) == 0

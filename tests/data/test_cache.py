@@ -55,8 +55,8 @@ def equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("name", ["labeled", "unlabeled"])
 def test_crops_equal_those_of_the_files_bit_for_bit(camvid: Path, cached: Path, name: str) -> None:
-    plain = getattr(CamVid(str(camvid), labeled="1/4", crop=CROP), name)(0)
-    fast = getattr(CamVid(str(camvid), labeled="1/4", crop=CROP, cache=str(cached)), name)(0)
+    plain = CamVid(str(camvid), labeled="1/4", crop=CROP).stream(name, 0)
+    fast = CamVid(str(camvid), labeled="1/4", crop=CROP, cache=str(cached)).stream(name, 0)
     assert len(list(cached.glob("shard_*.bin"))) > 2
     assert all(equal(plain[position], fast[position]) for position in range(40))
 
@@ -122,7 +122,7 @@ def test_the_two_sides_of_an_adaptation_have_their_own(
     )
     for name in ("labeled", "unlabeled"):
         assert all(equal(plain.stream(name, 0)[i], fast.stream(name, 0)[i]) for i in range(12))
-    assert isinstance(fast.reader(fast.items("val"), evaluation=True), Cache)
+    assert isinstance(fast.evaluated.reader(fast.evaluation_items("val"), evaluation=True), Cache)
 
 
 def test_one_cache_serves_every_taxonomy(cityscapes: Path, tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_adaptation_takes_labels_from_the_source_and_the_rest_from_the_target(gt
     data = DomainAdaptation(
         GTA5(str(gta5), crop=CROP, labeled_batch=3), Cityscapes(str(tmp_path), crop=(16, 24), unlabeled_batch=5)
     )
-    assert (data.labeled_batch, data.unlabeled_batch) == (3, 5)
+    assert [data.streams[name].batch for name in ("labeled", "unlabeled")] == [3, 5]
     assert keys(data.stream_items("labeled")) == keys(GTA5(str(gta5)).items("train"))
     assert len(data.stream_items("unlabeled")) == 9
     assert {item.image.parents[2] for item in data.evaluation_items("val")} == {tmp_path / "leftImg8bit"}

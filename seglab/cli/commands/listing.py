@@ -11,7 +11,7 @@ from seglab.types import SeglabError
 
 EXPERIMENTS = Path("experiments")
 KINDS = ("methods", "additions", "benchmarks", "networks", "data")
-PACKAGE = Path(__file__).parent.parent
+PACKAGE = Path(__file__).parents[2]
 
 
 def show(kinds: list[str]) -> None:
