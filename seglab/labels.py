@@ -174,7 +174,7 @@ def label_space(
         names=tuple(names),
         palette=distinct_palette(len(names)),
         ids={stored: known[name] for stored, name in (ids or {}).items()},
-        void=tuple(void),
+        void=tuple(stored for stored in void if stored != IGNORE or stored not in (ids or {})),  # masks of 0 and 255
     )
 
 

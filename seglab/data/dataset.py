@@ -107,6 +107,12 @@ class DataSet(SegmentationData, ABC):
         if taxonomy.classes:
             self.space = self.space.converted(taxonomy)
             _note_losses(type(self).__name__, self.own_space, taxonomy)
+        if self.space.num_classes < 2:
+            raise SeglabError(
+                f"{type(self).__name__} has one class alone, {self.space.names[0]}: every pixel that counts would be "
+                "of it, and the scores perfect. Add a class for the rest, such as classes: [background, "
+                f"{self.space.names[0]}], and map its ids to it instead of listing them as void"
+            )
         self._listings: dict[str, list[Item]] = {}  # by split, each listed once
 
     # What the data set is: the only part that its class writes.

@@ -37,9 +37,9 @@ def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] =
     path = Path(spec).expanduser()
     if not path.is_file():
         raise SeglabError(f"{spec!r} chooses no images: give 'all', a fraction 1/n or the path of a list file")
-    own, chosen = set(items), dict[str, Item]()
-    for line, name, item in _resolve(path, items, elsewhere):
-        if item not in own:
+    chosen: dict[str, Item] = {}
+    for line, name, item, own in _resolve(path, items, elsewhere):
+        if not own:
             where = "has no mask" if item.mask is None else "belongs to another split"
             raise SeglabError(f"{line}: {name} {where}; the list may only name training images")
         if item.key in chosen:
@@ -54,7 +54,7 @@ def leave_out(items: Sequence[Item], path: Path, elsewhere: Iterable[Item]) -> l
     Raises:
         SeglabError: the list is absent or empty, or names an image that is nowhere.
     """
-    skipped = {item for _, _, item in _resolve(path, items, elsewhere)}
+    skipped = {item for _, _, item, _ in _resolve(path, items, elsewhere)}
     return [item for item in items if item not in skipped]
 
 
@@ -75,38 +75,57 @@ def listed(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}:{number}", (image[0] if image else line.split("\t")[0]).strip()
 
 
-def _resolve(path: Path, items: Sequence[Item], elsewhere: Iterable[Item]) -> Iterator[tuple[str, str, Item]]:
-    """The item that each line of a list means: one of ``items`` unless its path fits one of ``elsewhere`` better."""
-    own, foreign = _index(items), _index(elsewhere)
+def _resolve(path: Path, items: Iterable[Item], elsewhere: Iterable[Item]) -> Iterator[tuple[str, str, Item, bool]]:
+    """Each line of a list: where it stands, the name, the item that it means, and whether that is one of ``items``.
+
+    It is, unless the path fits one of ``elsewhere`` better.
+    """
+    own, foreign = _Names(items), _Names(elsewhere)
     for line, name in listed(path):
-        if ".." in _parts(name):
+        parts = _parts(name)
+        if ".." in parts:
             raise SeglabError(f"{line}: {name} leads upwards, out of the data set: write its path below the root")
-        fits = next((tail for tail in _tails(name) if tail in own or tail in foreign), None)
-        if fits is None:
+        for tail in _tails(parts):
+            mine = own.called(tail)
+            if found := mine or foreign.called(tail):
+                break
+        else:
             raise SeglabError(f"{line}: {name} is not in the data set")
-        found = own.get(fits) or foreign[fits]
         if len(found) > 1:
             images = describe([item.image for item in found])
             raise SeglabError(f"{line}: {name} may be {images}: write more of its path")
-        yield line, name, found[0]
+        yield line, name, found[0], bool(mine)
 
 
-def _index(items: Iterable[Item]) -> dict[str, list[Item]]:
-    """Every way a list may call an item: its key, or the path of its image from any parent folder on."""
-    index: dict[str, list[Item]] = {}
-    for item in items:
-        for name in dict.fromkeys(_tails(item.image.as_posix())):
-            index.setdefault(name, []).append(item)
-    return index | {item.key: [item] for item in items}
+class _Names:
+    """Finds items by what a list calls them: a key, the path of an image from any parent folder on, or its stem."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.keys: dict[str, Item] = {}
+        self.files: dict[str, list[Item]] = {}
+        for item in items:
+            self.keys[item.key] = item
+            file = item.image.name
+            for name in (file, file.rpartition(".")[0]):
+                self.files.setdefault(name, []).append(item)
+
+    def called(self, tail: str) -> list[Item]:
+        """Every item with this name."""
+        if tail in self.keys:
+            return [self.keys[tail]]
+        folders, _, name = tail.rpartition("/")
+        named = self.files.get(name, [])
+        return [item for item in named if f"/{item.image.as_posix()}".endswith(f"/{tail}")] if folders else named
 
 
 def _parts(name: str) -> list[str]:
     return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
 
 
-def _tails(name: str) -> list[str]:
-    """``a/b/c.png`` -> ``a/b/c.png``, ``b/c.png``, ``c.png``, ``c``: the most specific first."""
-    parts = _parts(name)
-    tails = ["/".join(parts[i:]) for i in range(len(parts))]
+def _tails(parts: list[str]) -> Iterator[str]:
+    """Of ``a/b/c.png``: itself, ``b/c.png``, ``c.png``, ``c``: the most specific first."""
+    for start in range(len(parts)):
+        yield "/".join(parts[start:])
     stem, dot, suffix = parts[-1].rpartition(".") if parts else ("", "", "")
-    return [*tails, stem] if dot + suffix.lower() in IMAGE_SUFFIXES else tails
+    if dot + suffix.lower() in IMAGE_SUFFIXES:
+        yield stem

@@ -9,9 +9,10 @@ from layouts import FOLDER, save, write_camvid, write_cityscapes, write_folder
 from PIL import Image
 
 from seglab.cli import main
-from seglab.data import CamVid
+from seglab.data import CamVid, Folder
 from seglab.data.checks.check import check_data
 from seglab.pictures import GAP, LINE
+from seglab.types import SeglabError
 
 
 def test_good_data_pass_with_their_counts(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,3 +217,46 @@ def test_report_for_programs(camvid: Path) -> None:
     assert [part.name for part in report.parts] == ["train", "val", "test"]
     assert report.problems == []
     assert report.parts[0].pixels.sum() == 16 * 96 * 64
+
+
+def binary(root: Path, ids: tuple[int, int] = (0, 255)) -> list[str]:
+    """Flags of a Folder whose masks show the two ids in halves."""
+    for index in range(6):
+        save(root / f"images/{index}.png", np.full((16, 16, 3), 20 * index, np.uint8))
+        save(root / f"masks/{index}.png", np.repeat(np.array(ids, np.uint8), 128).reshape(16, 16))
+    patterns = ["--data.images", "images/*.png", "--data.masks", "masks/*.png"]
+    return ["--data", "Folder", "--data.root", str(root), *patterns, "--data.classes", "[background, object]"]
+
+
+def test_masks_of_0_and_255_are_two_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = binary(tmp_path)
+    code, out, _ = check(capsys, *flags)
+    assert code == 1
+    assert "none shows object: set --data.ids '{0: background, 255: object}'" in out
+    code, out, _ = check(capsys, *flags, "--data.ids", "{0: background, 255: object}")
+    assert code == 0, out
+    plain = Folder(str(tmp_path), "images/*.png", "masks/*.png", ["background", "object"], crop=(16, 16))
+    with pytest.raises(SeglabError, match=r"set --data.ids '\{0: background, 255: object\}'"):
+        plain.stream("labeled", 0)
+    right = Folder(
+        str(tmp_path), "images/*.png", "masks/*.png", ["background", "object"], {0: "background", 255: "object"},
+        crop=(16, 16), scale=(1.0, 1.0),
+    )  # fmt: skip
+    assert right.stream("labeled", 0)[0]["mask"].flatten().bincount().tolist() == [128, 128]
+
+
+def test_a_rare_class_that_a_first_look_misses_is_no_wrong_id(tmp_path: Path) -> None:
+    binary(tmp_path)
+    for index in range(6, 20):
+        save(tmp_path / f"images/{index:02d}.png", np.zeros((16, 16, 3), np.uint8))
+        save(tmp_path / f"masks/{index:02d}.png", np.full((16, 16), 1 if index == 13 else 0, np.uint8))
+    assert Folder(str(tmp_path), "images/*.png", "masks/*.png", ["a", "b"], crop=(16, 16)).stream("labeled", 0)
+
+
+def test_a_class_without_a_pixel_beside_ignored_ones_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = binary(tmp_path, (0, 7))
+    code, out, _ = check(capsys, *flags, "--data.void", "[7, 255]")
+    assert code == 1
+    assert "no mask shows object, and 50 % of the pixels are ignored (ids 7)" in out

@@ -85,6 +85,8 @@ def test_unlabeled_choices(camvid: Path, tmp_path: Path) -> None:
     assert keys(CamVid(root, labeled="1/4", unlabeled=str(listed)).unlabeled_items()) == ["train_00001", "train_00002"]
     with pytest.raises(SeglabError, match="2 images are in the labeled and in the unlabeled list: train_00001"):
         CamVid(root, unlabeled=str(listed)).unlabeled_items()
+    with pytest.raises(SeglabError, match=r"labeled.txt, or set unlabeled to rest"):
+        CamVid(root, unlabeled=str(listed)).unlabeled_items()
     with pytest.raises(SeglabError, match="'most' chooses no images"):
         CamVid(root, labeled="1/4", unlabeled="most").unlabeled_items()
 
@@ -243,7 +245,9 @@ def test_folder_refuses_two_images_of_one_name(tmp_path: Path) -> None:
         ({"masks": "masks/*_*.png"}, "same wildcards"),
         ({"masks": "**/*.png", "images": "*/*/*.png"}, "same wildcards"),
         ({"images": "images/a.png", "masks": "masks/a.png"}, r"at least one \*"),
-        ({"images": "{split}/*.png"}, "in both or in neither"),
+        ({"splits": {"train": "training"}}, "write {split} in images"),
+        ({"images": "{split}/*.png", "splits": {"training": "train"}}, "splits names training: .* of train, val, test"),
+        ({"classes": ["road"]}, r"one class alone, road: .*classes: \[background, road\]"),
         ({"masks": "images/*.png"}, "nothing tells them apart"),
         ({"images": "/data/*.png"}, "relative to --data.root"),
         ({"images": "images/**.png", "masks": "masks/**.png"}, r"\*\* stands for whole folders"),
@@ -258,6 +262,30 @@ def test_folder_refuses_two_images_of_one_name(tmp_path: Path) -> None:
 def test_folder_refuses_what_it_cannot_read(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SeglabError, match=message):
         Folder(str(tmp_path), **(PLAIN | changes))
+
+
+def test_folder_with_parts_of_other_names(tmp_path: Path) -> None:
+    put(tmp_path, *(f"images/{part}/{name}.png" for part, name in (("training", "a"), ("validation", "b"))))
+    put(tmp_path, *(f"masks/{part}/{name}.png" for part, name in (("training", "a"), ("validation", "b"))))
+    patterns = {"images": "images/{split}/*.png", "masks": "masks/{split}/*.png", "classes": ["a", "b"]}
+    data = Folder(str(tmp_path), **patterns, splits={"train": "training", "val": "validation"})
+    assert [keys(data.items(split)) for split in ("train", "val")] == [["a"], ["b"]]
+    assert data.items("val")[0].mask == tmp_path / "masks/validation/b.png"
+
+
+def test_folder_with_parts_of_images_and_masks_together(tmp_path: Path) -> None:
+    put(tmp_path, "image/train2017/1.png", "image/train2017/2.png", "image/val2017/3.png", "m/1.png", "m/3.png")
+    patterns = {"images": "image/{split}2017/*.png", "masks": "m/*.png", "classes": ["a", "b"]}
+    data = Folder(str(tmp_path), **patterns)
+    assert [(item.key, item.mask is not None) for item in data.items("train")] == [("1", True), ("2", False)]
+    assert [(item.key, item.mask) for item in data.items("val")] == [("3", tmp_path / "m/3.png")]
+
+
+def test_folder_with_parts_of_masks_and_images_together(tmp_path: Path) -> None:
+    put(tmp_path, *(f"image/{name}.png" for name in "123"), "m/train/1.png", "m/val/3.png")
+    data = Folder(str(tmp_path), images="image/*.png", masks="m/{split}/*.png", classes=["a", "b"])
+    assert [(item.key, item.mask is not None) for item in data.items("train")] == [("1", True), ("2", False)]
+    assert keys(data.items("val")) == ["3"]
 
 
 # Domain adaptation

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seglab.data.checks.plausible import misread
+from seglab.data.checks.plausible import misread, unseen
 from seglab.data.dataset import SPLITS, DataSet
 from seglab.data.decode import check_size, count_ids, orientation, png_depth, read_ids, read_image, wrong_ids
 from seglab.data.files import Item, describe
@@ -175,7 +175,8 @@ def _inspect(item: Item, space: LabelSpace) -> Found:
 
 
 def _check_ids(part: Part, split: str, report: Report) -> None:
-    if problem := misread(part.stored, part.space):
+    problem = misread(part.stored, part.space) or (unseen(part.stored, part.space) if split == "train" else None)
+    if problem:
         report.problems.append(f"{part.name}: {problem}")
     void = [item.mask for item, classes in part.shows.items() if not classes[:IGNORE].any()]
     absent = [name for index, name in enumerate(part.space.names) if not part.pixels[index]]

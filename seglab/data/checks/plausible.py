@@ -8,6 +8,7 @@ from seglab.labels import CITYSCAPES, CITYSCAPES_TRAIN_IDS, IGNORE, UNKNOWN, Lab
 
 FEW = 5  # real scenes show at least so many ids
 VOID = 0.25  # share of pixels: label ids of real scenes are rarely void, train ids read as label ids mostly
+MOSTLY = 0.5  # share of ignored pixels beside which a class that no mask shows is taken for a wrong id map
 PAINTED = 0.9  # share of pixels in colours of the classes that makes a picture of classes
 
 
@@ -22,6 +23,12 @@ def misread(stored: np.ndarray, space: LabelSpace) -> str | None:
         space: how they are read.
     """
     present = np.flatnonzero(stored[:IGNORE])
+    if binary(stored, space):
+        names = ", ".join(f"{stored}: {name}" for stored, name in zip((0, IGNORE), space.names, strict=True))
+        return (
+            f"the masks hold 0 and 255 alone, and 255 is ignored, so that none shows {space.names[1]}: set --data.ids "
+            f"'{{{names}}}'"
+        )
     if _known(space) != _known(CITYSCAPES) or len(present) < FEW or present[-1] >= CITYSCAPES.num_classes:
         return None
     is_void = CITYSCAPES.decode[present] == IGNORE
@@ -30,6 +37,34 @@ def misread(stored: np.ndarray, space: LabelSpace) -> str | None:
     return (
         f"the masks hold no ids but {', '.join(map(str, present))}: these are train ids, but they are read as "
         "Cityscapes' label ids. Set --data.ids labelTrainIds, or use the *_labelIds.png files"
+    )
+
+
+def binary(stored: np.ndarray, space: LabelSpace) -> bool:
+    """Whether masks with these pixels (256,) by stored id are those of two classes, of which 255 is read as void."""
+    return (
+        space.num_classes == 2
+        and set(np.flatnonzero(stored).tolist()) == {0, IGNORE}
+        and space.decode[[0, IGNORE]].tolist() == [0, IGNORE]
+    )
+
+
+def unseen(stored: np.ndarray, space: LabelSpace) -> str | None:
+    """Why classes that no mask shows are probably a wrong id map, or None.
+
+    Args:
+        stored: (256,) pixels by stored id, over all labeled masks.
+        space: how they are read.
+    """
+    pixels = np.bincount(space.decode, stored, 256)
+    absent = [name for name, count in zip(space.names, pixels, strict=False) if not count]
+    share = pixels[IGNORE] / max(1, pixels.sum())
+    if not absent or share < MOSTLY or share == 1 or binary(stored, space):
+        return None
+    ignored = ", ".join(str(id) for id in np.flatnonzero((stored > 0) & (space.decode == IGNORE)))
+    return (
+        f"no mask shows {', '.join(absent)}, and {100 * share:.0f} % of the pixels are ignored (ids {ignored}): map "
+        "the ids of each class to it"
     )
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from seglab.data.dataset import DataSet
+from seglab.data.dataset import SPLITS, DataSet
 from seglab.data.files import Item, check_holdout, describe, hold_out, is_image
 from seglab.labels import IGNORE, label_space
 from seglab.types import SeglabError
@@ -17,10 +17,11 @@ class Folder(DataSet):
     """Your own images and masks.
 
     An image and a mask belong together when the wildcards of the two patterns match the same text, so
-    ``images/*.jpg`` and ``masks/*_label.png`` pair ``images/a.jpg`` with ``masks/a_label.png``. A pattern may contain
-    ``{split}``, which stands for train, val and test; without it, every ``1/holdout``-th image with a mask is kept out
-    of training and serves as val and test. Images without a mask are unlabeled. A file that both patterns match belongs
-    to the longer one, so ``*.png`` and ``*_label.png`` may share a folder.
+    ``images/*.jpg`` and ``masks/*_label.png`` pair ``images/a.jpg`` with ``masks/a_label.png``. One pattern
+    or both may contain ``{split}``, which stands for train, val and test, or for the names in ``splits``; without it,
+    every ``1/holdout``-th image with a mask is kept out of training and serves as val and test. Images without a mask
+    are unlabeled. A file that both patterns match belongs to the longer one, so ``*.png`` and ``*_label.png`` may share
+    a folder.
 
     Args:
         images: pattern below root, e.g. ``{split}/images/*.jpg``; ``*`` matches a part of one name, ``**/`` any number
@@ -29,6 +30,7 @@ class Folder(DataSet):
         classes: class names in index order.
         ids: id stored in the masks -> class name; default: the position in ``classes``. Several ids may share a name.
         void: ids in the masks that are ignored.
+        splits: what ``{split}`` stands for, such as ``{train: training, val: validation}``; default: train, val, test.
         holdout: without ``{split}``, every holdout-th image with a mask is held out.
 
     Raises:
@@ -43,6 +45,7 @@ class Folder(DataSet):
         classes: list[str],
         ids: dict[int, str] = {},  # noqa: B006 - read only, and the config shows it
         void: list[int] = [IGNORE],  # noqa: B006
+        splits: dict[str, str] = {},  # noqa: B006
         holdout: int = 5,
         **common: Any,
     ) -> None:
@@ -53,15 +56,22 @@ class Folder(DataSet):
             raise SeglabError(f"images and masks are both {images!r}: nothing tells them apart")
         if WILDCARD.findall(images) != WILDCARD.findall(masks) or "*" not in images:
             raise SeglabError(f"images {images!r} and masks {masks!r} need the same wildcards, at least one *")
-        if ("{split}" in images) != ("{split}" in masks):
-            raise SeglabError(f"images {images!r} and masks {masks!r}: use {{split}} in both or in neither")
+        if wrong := sorted(splits.keys() - set(SPLITS)):
+            raise SeglabError(f"splits names {', '.join(wrong)}: give the folder names of {', '.join(SPLITS)}")
+        if splits and "{split}" not in images + masks:
+            raise SeglabError(f"splits {splits}: write {{split}} in images {images!r} or masks {masks!r}, or in both")
         check_holdout(holdout, least=2)
-        self.images, self.masks, self.holdout = images, masks, holdout
+        self.images, self.masks, self.splits, self.holdout = images, masks, splits, holdout
         self.layout = f"{images} with masks {masks}"
 
     def find(self, split: str) -> list[Item]:
         if "{split}" in self.images:
-            return self._paired(self.images.replace("{split}", split), self.masks.replace("{split}", split))
+            return self._paired(self._part(self.images, split), self._part(self.masks, split))
+        if "{split}" in self.masks:
+            items = self._paired(self.images, self._part(self.masks, split))
+            others = [self._part(self.masks, other) for other in SPLITS if other != split]
+            taken = {key for other in others for key in _match(self.root, other)}
+            return [item for item in items if item.mask or (split == "train" and item.key not in taken)]
         part = hold_out(self._paired(self.images, self.masks), self.holdout, split)
         if split != "train" and not part:
             raise SeglabError(f"no mask matches {self.root / self.masks}: check --data.masks {self.masks!r}")
@@ -69,6 +79,9 @@ class Folder(DataSet):
 
     def candidates(self, items: list[Item]) -> list[Item]:
         return [item for item in items if item.mask is not None]
+
+    def _part(self, pattern: str, split: str) -> str:
+        return pattern.replace("{split}", self.splits.get(split, split))
 
     def _paired(self, image_pattern: str, mask_pattern: str) -> list[Item]:
         images, masks = _match(self.root, image_pattern), _match(self.root, mask_pattern)
@@ -79,7 +92,8 @@ class Folder(DataSet):
         images = {key: path for key, path in images.items() if is_image(path)}
         if not images:
             raise SeglabError(f"no image matches {self.root / image_pattern}: check --data.root and --data.images")
-        if orphans := [path for key, path in masks.items() if key not in images]:
+        shared = "{split}" in self.images and "{split}" not in self.masks  # by the images of all parts
+        if not shared and (orphans := [path for key, path in masks.items() if key not in images]):
             raise SeglabError(
                 f"{len(orphans)} masks have no image: {describe(orphans)}. Remove them, or check --data.images "
                 f"{self.images!r} and --data.masks {self.masks!r}"
