@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -247,7 +248,7 @@ def _files(path: Path, what: str, value: Any) -> list[str]:
 def _near(path: Path, value: Any) -> Any:
     """A config file beside the chain file where there is one; else the value as it stands."""
     is_file = isinstance(value, str) and value.endswith(".yaml") and (path.parent / value).is_file()
-    return str(path.parent / value) if is_file else value
+    return os.path.normpath(path.parent / value) if is_file else value
 
 
 def _is_name(value: Any) -> bool:

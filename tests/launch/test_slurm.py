@@ -48,7 +48,8 @@ def status(run: Path) -> str:
 def kill_ranks(job: str) -> None:
     """As the kernel kills a process that takes too much memory."""
     array, _, index = job.partition("_")
-    wanted = {f"SLURM_ARRAY_JOB_ID={array}", f"SLURM_ARRAY_TASK_ID={index}", "SLURM_PROCID=0"}
+    ids = {f"SLURM_ARRAY_JOB_ID={array}", f"SLURM_ARRAY_TASK_ID={index}"} if index else {f"SLURM_JOB_ID={job}"}
+    wanted = {*ids, "SLURM_PROCID=0"}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command, env = ((process / part).read_bytes().decode().split("\0") for part in ("cmdline", "environ"))
@@ -147,6 +148,50 @@ def test_an_array_survives_what_happens_to_its_runs(
         assert "resuming" in (run / "log.txt").read_text()
     assert main(sweep) == 0
     assert "nothing to submit: 6 finished" in capfd.readouterr().out
+
+
+def test_stages_of_a_chain_wait_for_each_other(
+    cluster: Cluster, camvid: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    method = [str(EXPERIMENTS / "method/spcl.yaml")]
+    takes = {"init_from": {"run": "first"}, "data.pseudo_labels": {"run": "first", "threshold": 0.0}}
+    stages = {"first": {"config": method}, "second": {"config": method} | takes}
+    common = [str(EXPERIMENTS / "benchmark/camvid_1_8.yaml")]
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump({"config": common, "stages": stages}, sort_keys=False))
+    flags = [f"--{key}={value}" for key, value in TINY.items() if not key.startswith("config")]
+    where = [f"--data.root={camvid}", "--trainer.callbacks+=slow_step.SlowStep", "--runs", str(tmp_path)]
+    slurm = ["--launcher", "slurm", "--slurm.partition=main", "--slurm.nodes=2"]
+    command = ["chain", str(tmp_path / "two.yaml"), *flags, *where, "--trainer.max_steps=12", *slurm]
+    command += ["--data.labeled_batch=4", "--data.unlabeled_batch=4"]
+    assert main(command) == 0
+    (folder,) = tmp_path.glob("*/two/s0-*")
+    first, second = folder / "1_first", folder / "2_second"
+    jobs = [json.loads((run / "job.json").read_text())["job"] for run in (first, second)]
+
+    cluster.until(lambda: (first / "checkpoints/last.ckpt").is_file())
+    assert main(command) == 0
+    assert "nothing to submit" in capfd.readouterr().out
+    cluster.said("scontrol", "requeue", jobs[0])  # as a preemption does
+    cluster.until(lambda: status(first) == "preempted")
+    cluster.release(jobs[0])
+    cluster.until(lambda: status(first) == "running")
+    assert cluster.state(jobs[1]) == "PENDING", "a requeued stage has not ended"
+    kill_ranks(jobs[0])
+    cluster.until(lambda: not cluster.said("squeue", "-h"))
+    capfd.readouterr()
+    assert main(["chain", "status", str(folder), "--format", "json"]) == 0
+    assert [row["status"] for row in json.loads(capfd.readouterr().out)] == ["killed", "cancelled"]
+    assert not (second / "config.yaml").exists()
+
+    cluster.slow.unlink()
+    assert main(command) == 0
+    cluster.until(lambda: not cluster.said("squeue", "-h"))
+    assert [status(first), status(second)] == ["finished", "finished"], (second / "log.txt").read_text()
+    assert json.loads((second / "summary.json").read_text())["world_size"] == 2
+    assert len(list((second / "pseudo_labels").glob("*.png"))) == 8
+    assert all(loss > 0 for loss in column(second, "train/pseudo/coverage"))
+    assert main(command) == 0
+    assert "all stages are finished" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(
