@@ -5,12 +5,13 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from seglab.files import read_json, read_yaml
+from seglab.runs.chains import is_earlier_stage, stages_before
 from seglab.runs.directory import CONFIG, CONFUSION, MANIFEST, METRICS, PANELS, SUMMARY, read_manifest
 from seglab.runs.status import STATUSES, status_of
 from seglab.types import SeglabError
@@ -159,11 +160,17 @@ class Run:
         return _read(read_json, self.folder / PANELS)[0]
 
 
-def find_runs(paths: Iterable[Path | str]) -> list[Run]:
+def find_runs(paths: Iterable[Path | str], stages: bool = False) -> list[Run]:
     """The runs at and below ``paths``: run directories, sweep folders, or anything above them.
 
     A run directory has a ``config.yaml``; nothing below one is searched, and links to folders are not followed.
     Runs that a ``sweep.json`` names and that never started are ``waiting``. Sorted by benchmark, method, seed, age.
+
+    The last stage of a chain stands for the method, and its cost is that of all stages.
+
+    Args:
+        paths: folders.
+        stages: whether earlier stages of chains count as runs; one that is itself in ``paths`` always does.
 
     Raises:
         SeglabError: a path is not a folder.
@@ -173,7 +180,11 @@ def find_runs(paths: Iterable[Path | str]) -> list[Run]:
         if not path.is_dir():
             raise SeglabError(f"{path} is not a folder: give run directories, sweeps, or folders of them")
         for run in _walk(path):
-            runs.setdefault(run.folder.resolve(), run)
+            if stages or run.folder == path or not is_earlier_stage(run.folder):
+                runs.setdefault(run.folder.resolve(), run)
+    for run in runs.values():
+        if before := stages_before(run.folder):
+            run.cost = _sum([read_run(folder).cost for folder in before], run.cost)
     _unify_names(list(runs.values()))
     return sorted(runs.values(), key=lambda r: (r.benchmark, r.method.lower(), _order(r.seed), r.changed, r.folder))
 
@@ -223,6 +234,17 @@ def _walk(path: Path) -> Iterator[Run]:
     for error in unreadable:
         place = Path(error.filename)
         yield Run(place, method=place.name, status="broken", reason=f"folder cannot be read ({error.strerror})")
+
+
+def _sum(before: list[Cost], last: Cost) -> Cost:
+    """The cost of all stages of a chain; throughput and device are those of the last."""
+    costs = [*before, last]
+    return replace(
+        last,
+        train_seconds=sum(cost.train_seconds for cost in costs),
+        wall_seconds=sum(cost.wall_seconds for cost in costs),
+        peak_memory_bytes=max(cost.peak_memory_bytes for cost in costs),
+    )
 
 
 def _fill(run: Run, summary: dict[str, Any]) -> None:

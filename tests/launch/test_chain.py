@@ -16,6 +16,7 @@ from probes import EXPERIMENTS, ROOT, config, rows, same, weights
 from seglab.cli import main
 from seglab.files import holder
 from seglab.launch.chain import read_chain
+from seglab.runs.reading import find_runs, read_run
 from seglab.types import SeglabError
 
 SPCL = EXPERIMENTS / "chain/spcl_streets.yaml"
@@ -73,6 +74,32 @@ def test_each_stage_takes_what_it_names(whole: Path) -> None:
         assert config(whole / stage)["data"]["init_args"]["target"]["init_args"]["pseudo_labels"] == str(labels)
         assert json.loads((labels / "pseudo_labels.json").read_text())["run"] == str(whole / source)
     assert not same(weights(whole / STAGES[1]), weights(whole / STAGES[2]))
+
+
+def test_compare_shows_the_last_stage_as_the_method(whole: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(whole), "--format", "json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert {row["method"] for row in told["rows"]} == {"SPCL"}
+    assert not told["incomplete"]
+    assert main(["compare", str(whole), "--format", "json", "--stages"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert {row["method"] for row in told["rows"]} == {"SPCL", "SPCL:warmup", "SPCL:contrast"}
+
+    alone = [read_run(whole / stage).cost for stage in STAGES]
+    (run,) = find_runs([whole])
+    assert run.cost.wall_seconds == pytest.approx(sum(cost.wall_seconds for cost in alone))
+    assert run.cost.peak_memory_bytes == max(cost.peak_memory_bytes for cost in alone)
+    (warmup,) = find_runs([whole / STAGES[0]])
+    assert warmup.method == "SPCL:warmup"
+
+
+def test_a_chain_that_waits_is_one_incomplete_run(
+    copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(copy / "2_contrast")
+    shutil.rmtree(copy / "3_self_training")
+    (run,) = find_runs([tmp_path])
+    assert (run.method, run.seed, run.status) == ("SPCL", 3, "waiting")
 
 
 def test_a_chain_killed_in_the_middle_ends_as_one_that_was_not(

@@ -32,6 +32,7 @@ def compare(flags: list[str]) -> None:
         "--baseline", type=str, default="", help="Method or row that differences are to. Default: supervised."
     )
     parser.add_argument("--by", type=str, default="", help="Config keys, as in a,b: a row for each of their values.")
+    parser.add_argument("--stages", action="store_true", help="Rows for the earlier stages of chains too.")
     parser.add_argument("--checkpoint", type=str, default="both", help="last, best or both.")
     parser.add_argument(
         "--network", type=str, default="all", help="student; teacher (the student of methods that have none); or all."
@@ -51,7 +52,7 @@ def compare(flags: list[str]) -> None:
     if not 0 <= options.digits <= 6:
         raise SeglabError(f"--digits {options.digits}: give 0 to 6 decimals")
     folders = options.folders or ["runs"]
-    runs = find_runs(folders)
+    runs = find_runs(folders, options.stages)
     if not runs:
         raise SeglabError(f"no run in {', '.join(folders)}: a run directory has a config.yaml")
     by = [key for key in options.by.split(",") if key]
