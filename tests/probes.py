@@ -33,7 +33,7 @@ def fit_command(method: str, camvid: Path, runs: Path, steps: int = 4, *flags: s
     """``fit`` of a method file on a tiny CamVid with a tiny network."""
     return [
         "fit",
-        *("-c", str(EXPERIMENTS / "benchmark/camvid_1_8.yaml")),
+        *("-c", str(EXPERIMENTS / "benchmark/camvid.yaml")),
         *("-c", str(EXPERIMENTS / f"method/{method}.yaml")),
         *("--network", str(EXPERIMENTS / "network/tiny.yaml")),
         *("--data.root", str(camvid), "--data.labeled", "1/2", "--data.workers", "0"),

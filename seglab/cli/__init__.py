@@ -9,7 +9,8 @@ from seglab.types import SeglabError
 
 HELP = """seglab: semantic segmentation that learns from few labels or from another domain's labels.
 
-  seglab fit -c BENCHMARK.yaml -c METHOD.yaml [--KEY VALUE ...]   train (--ckpt_path last: resume the same command)
+  seglab fit BENCHMARK METHOD [--KEY VALUE ...]                   train (--ckpt_path last: resume the same command),
+       [-c FILE.yaml]                                             as in seglab fit camvid unimatch --data.labeled 1/8
   seglab fit RUN_DIR                                              continue a run
   seglab validate RUN_DIR [--ckpt_path best]                      score a run on the validation part
   seglab test RUN_DIR [--ckpt_path best]                          score a run on the test part
@@ -23,7 +24,7 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab chain FILE.yaml [--seed_everything S --KEY VALUE ...]    runs of which each takes weights or labels of earlier
        [--launcher local|slurm] [--run_dir FOLDER] [--dry-run]    ones; again: continues what is not finished
   seglab chain status FOLDER [--format json]                      what became of its stages
-  seglab submit -c ... | RUN_DIR --slurm.KEY VALUE ...            one run as a SLURM job
+  seglab submit BENCHMARK METHOD | RUN_DIR --slurm.KEY VALUE ...            one run as a SLURM job
 
   seglab compare [FOLDER ...] [--baseline METHOD] [--by KEY]      methods: means over seeds, differences, cost
        [--metric val/mIoU] [--format markdown|csv|json|latex]     as text, for a paper or a program
@@ -31,11 +32,11 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab dashboard [--runs FOLDER ...] [--project P]              W&B workspaces and a report of them, as a file;
        [--push FILE]                                              creates what the file defines
 
-  seglab list methods|additions|benchmarks|networks|data          what there is
+  seglab list methods|additions|benchmarks|published|networks     what there is; also data, sweeps, chains
   seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
-  seglab data check -c BENCHMARK.yaml [--data.root FOLDER]        verify a data set before training
+  seglab data check BENCHMARK [--data.root FOLDER]                verify a data set before training
        [--sheet FILE.png] [--bad FILE]                            draw a contact sheet; list images to leave out
-  seglab data cache -c BENCHMARK.yaml --output FOLDER             decode every file once; then --data.cache FOLDER
+  seglab data cache BENCHMARK --output FOLDER                     decode every file once; then --data.cache FOLDER
        [--scale 0.5] [--workers N] [--verify true]                or check a written cache
 
 Every command takes --help.

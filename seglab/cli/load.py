@@ -62,7 +62,7 @@ def parse(args: list[str]) -> tuple[Any, dict[str, Any]]:
 
 def new_folder(config: Any) -> Path:
     """The run directory that a config of ``fit`` would get now."""
-    parent = Path(config.runs) / config.benchmark / method_name(config).lower()
+    parent = directory.folder_of(config.runs, config.benchmark, method_name(config))
     return Path(config.run_dir or parent / directory.new_id(parent, config.seed_everything))
 
 

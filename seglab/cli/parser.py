@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from seglab.files import check_yaml, read_yaml
 from seglab.labels import LabelSpace
+from seglab.runs import recipes
 from seglab.runs.arguments import files_first
 from seglab.types import SeglabError
 
@@ -25,9 +26,12 @@ def _load_checked(text: str) -> Any:
     """jsonargparse's loader, which is a safe one, for files that configs name and for flags."""
     check_yaml(text)
     try:
-        return _load(text)
+        content = _load(text)
     except ValueError as error:  # numbers that are none
         raise yaml.YAMLError(str(error)) from error
+    if isinstance(content, dict):  # without what `expand_run` has made of a recipe
+        content = {key: value for key, value in content.items() if key not in recipes.KEYS}
+    return content
 
 
 set_loader("yaml", _load_checked, (yaml.YAMLError,))

@@ -217,7 +217,7 @@ class SeglabCLI(LightningCLI):
         os.environ[RUN_DIR] = str(folder)
 
     def _parent(self) -> Path:
-        return Path(self.config.fit.runs) / self.identity["benchmark"] / self.identity["method"].lower()
+        return directory.folder_of(self.config.fit.runs, self.identity["benchmark"], self.identity["method"])
 
     def _find_checkpoint(self) -> str:
         """The checkpoint file to evaluate."""

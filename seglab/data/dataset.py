@@ -34,7 +34,8 @@ class DataSet(SegmentationData, ABC):
 
     Args:
         root: folder of the data set.
-        labeled: the labeled training images: ``all``, ``1/n`` (every n-th in file order; nested) or a list file.
+        labeled: the labeled training images: ``all``, ``1/n`` (every n-th in file order; nested), how many of them (the
+            number of such a fraction: 46 of 367 is 1/8) or a list file.
         unlabeled: the unlabeled ones: ``rest`` (all that are not labeled; everything when all are labeled), ``all``
             or a list file.
         crop: height and width of training crops, pixels.

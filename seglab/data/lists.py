@@ -10,11 +10,12 @@ from seglab.types import SeglabError
 
 LISTED_IMAGE = re.compile(r"[^\t]*?\.(?:png|jpe?g)(?!\S)", re.IGNORECASE)  # the first of a line; names may have spaces
 FRACTION = re.compile(r"1/([1-9]\d*)")
+COUNT = re.compile(r"[1-9]\d*")
 
 
 def is_list(spec: str) -> bool:
     """Whether ``labeled`` or ``unlabeled`` names a list file, existing or not."""
-    return spec != "all" and not FRACTION.fullmatch(spec)
+    return spec != "all" and not FRACTION.fullmatch(spec) and not COUNT.fullmatch(spec)
 
 
 def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] = ()) -> list[Item]:
@@ -23,8 +24,9 @@ def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] =
     Args:
         items: the training items in file order.
         spec: ``all``; ``1/n``: every n-th item in file order, which spreads over video sequences and is nested (the
-            1/16 set lies inside the 1/8 set), ceil(N/n) items; or the path of a list file, one ``image mask`` pair,
-            image path or key per line, as the lists of the known repositories have it. The mask is not looked at.
+            1/16 set lies inside the 1/8 set), ceil(N/n) items; the number of items of such a fraction; or the path of
+            a list file, one ``image mask`` pair, image path or key per line, as the lists of the known repositories
+            have it. The mask is not looked at.
         elsewhere: items that cannot be chosen, for the message when a list names one of them.
 
     Raises:
@@ -34,9 +36,13 @@ def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] =
         return list(items)
     if match := FRACTION.fullmatch(spec):
         return list(items[:: int(match[1])])
+    if COUNT.fullmatch(spec):
+        return _counted(items, int(spec))
     path = Path(spec).expanduser()
     if not path.is_file():
-        raise SeglabError(f"{spec!r} chooses no images: give 'all', a fraction 1/n or the path of a list file")
+        raise SeglabError(
+            f"{spec!r} chooses no images: give 'all', a fraction 1/n, a number of images or the path of a list file"
+        )
     chosen: dict[str, Item] = {}
     for line, name, item, own in _resolve(path, items, elsewhere):
         if not own:
@@ -46,6 +52,15 @@ def choose_labeled(items: Sequence[Item], spec: str, elsewhere: Iterable[Item] =
             raise SeglabError(f"{line}: {name} is listed twice")
         chosen[item.key] = item
     return list(chosen.values())
+
+
+def _counted(items: Sequence[Item], count: int) -> list[Item]:
+    for step in range(1, len(items) + 1):
+        if (chosen := items[::step]) and len(chosen) == count:
+            return list(chosen)
+    counts = sorted({len(items[::step]) for step in range(1, len(items) + 1)}, key=lambda other: abs(other - count))
+    nearest = ", ".join(map(str, sorted(counts[:4])))
+    raise SeglabError(f"labeled {count}: every n-th of {len(items)} images are {nearest} or another such number")
 
 
 def leave_out(items: Sequence[Item], path: Path, elsewhere: Iterable[Item]) -> list[Item]:

@@ -4,29 +4,62 @@ import itertools
 import re
 from pathlib import Path
 
-from seglab.runs import directory
+from seglab.runs import directory, recipes
 
 NAMED_FILE = re.compile(r"--config\.\w+=")
+KINDS = {"method": ("method", "published")}  # of experiments that a name of `--config.KIND` may mean
 
 
 def expand_run(args: list[str]) -> list[str]:
-    """``fit RUN_DIR ...`` -> the run's own config, directory and checkpoint, then the flags.
+    """The words of a command as its parser takes them.
+
+    ``fit RUN_DIR ...`` becomes the run's own config, directory and checkpoint, then the flags; ``fit camvid unimatch``
+    the files of these names, completed by ``recipes.complete``.
 
     ``--config.NAME=FILE`` is ``-c FILE`` before all flags: in a sweep, where every parameter has a name of its own and
     flags must win over files. Files apply in the order of their names, after those given by ``-c``, because Weights &
     Biases promises no order. It also writes None for null.
+
+    Raises:
+        SeglabError: a name is unknown, or the folder is not a run directory.
     """
-    named = sorted(arg for arg in args if NAMED_FILE.match(arg))
-    if named:
-        given, flags = files_first([arg for arg in args[1:] if arg not in named])
-        files = [word for arg in named for word in ("-c", arg.partition("=")[2])]
-        return [args[0], *given, *files, *(re.sub("^(--[^=]+)=None$", r"\1=null", flag) for flag in flags)]
-    if len(args) < 2 or args[1].startswith("-"):
-        return args
-    command, folder, *flags = args
-    directory.read_config(Path(folder))
-    resume = ["--ckpt_path", "last"] if command == "fit" else []
-    return [command, "-c", str(Path(folder) / directory.CONFIG), "--run_dir", folder, *resume, *flags]
+    command, words, flags = (
+        args[0],
+        list(itertools.takewhile(lambda word: not word.startswith("-"), args[1:])),
+        args[1:],
+    )
+    flags = flags[len(words) :]
+    if len(words) == 1 and is_run(words[0]):
+        directory.read_config(Path(words[0]))
+        resume = ["--ckpt_path", "last"] if command == "fit" else []
+        return [command, "-c", str(Path(words[0]) / directory.CONFIG), "--run_dir", words[0], *resume, *flags]
+    flags = [*recipes.named(words), *flags]
+    if swept := sorted(flag for flag in flags if NAMED_FILE.match(flag)):
+        given, rest = files_first([flag for flag in flags if flag not in swept])
+        flags = [*given, *_files(swept), *(re.sub("^(--[^=]+)=None$", r"\1=null", flag) for flag in rest)]
+    return [command, *recipes.complete(flags)]
+
+
+def is_run(word: str) -> bool:
+    """Whether a word is meant as a run directory: a name of an experiment is neither a path nor a folder with a run."""
+    return (Path(word) / directory.CONFIG).is_file() or (len(Path(word).parts) > 1 and Path(word).suffix != ".yaml")
+
+
+def _files(swept: list[str]) -> list[str]:
+    """``--config.benchmark=camvid`` as ``-c FILE``; a path stays what it is."""
+    given: list[str] = []
+    benchmark = ""
+    for flag in swept:
+        name, _, value = flag.partition("=")
+        kind = name.rpartition(".")[2]
+        if not Path(value).suffix and "/" not in value:
+            value = str(
+                recipes.find(value, KINDS.get(kind, (kind,) if kind in recipes.KINDS else recipes.KINDS), benchmark)
+            )
+        if Path(value).parent.name == "benchmark":
+            benchmark = Path(value).stem
+        given += ["-c", value]
+    return given
 
 
 def files_first(args: list[str]) -> tuple[list[str], list[str]]:

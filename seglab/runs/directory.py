@@ -1,5 +1,6 @@
 """Where a run lives and how it is found again: ``runs/<benchmark>/<method>/s<seed>-<time>/``."""
 
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +62,11 @@ def writable(folder: Path, remedy: str) -> None:
 def resumable(folder: Path) -> list[Path]:
     """The checkpoints that the run of a folder can be resumed from, the newest first."""
     return [path for path in (folder / LAST, folder / PREVIOUS) if path.is_file()]
+
+
+def folder_of(runs: str | Path, benchmark: str, method: str) -> Path:
+    """Where runs of a method on a benchmark lie; ``camvid@1/8`` is the folder ``camvid@1_8``."""
+    return Path(runs) / re.sub(r"[^\w.@+-]+", "_", benchmark) / method.lower()
 
 
 def new_id(parent: Path, seed: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from seglab.files import read_json, read_yaml
 from seglab.runs.chains import is_earlier_stage, stages_before
 from seglab.runs.directory import CONFIG, CONFUSION, MANIFEST, METRICS, PANELS, SUMMARY, read_manifest
+from seglab.runs.recipes import split_name
 from seglab.runs.status import STATUSES, status_of
 from seglab.types import SeglabError
 
@@ -274,6 +275,8 @@ def _identify(run: Run, parameters: Mapping[str, Any] | None) -> None:
         for name in ("benchmark", "method"):
             file = Path(str(parameters.get(f"config.{name}", ""))).stem
             setattr(run, name, getattr(run, name) or str(parameters.get(name) or file))
+        if (labeled := str(parameters.get("data.labeled", "all"))) != "all" and "@" not in run.benchmark:
+            run.benchmark += f"@{split_name(labeled)}"
         run.seed = _seed(parameters.get("seed_everything"))
         return
     config = run.config

@@ -68,7 +68,7 @@ class WandbRun(RunLogger, WandbLogger):
         if "WANDB_SWEEP_ID" in os.environ:  # W&B would drop them with a warning each
             self._wandb_init |= {"project": None, "entity": None}
         if not {"WANDB_RUN_ID", "WANDB_SWEEP_ID"} & os.environ.keys():
-            self._bind_id(f"{benchmark}-{method}-{folder.resolve().name}")
+            self._bind_id(f"{benchmark.replace('/', '_')}-{method}-{folder.resolve().name}")
 
     @rank_zero_only
     def _bind_id(self, name: str) -> None:

@@ -28,13 +28,13 @@ def run(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_run_directory(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
-    assert (summary["status"], summary["benchmark"], summary["method"]) == ("finished", "camvid_1_8", "FixMatch")
+    assert (summary["status"], summary["benchmark"], summary["method"]) == ("finished", "camvid@1/2", "FixMatch")
     assert summary["step"] == summary["steps"] == 4
     assert summary["images_per_second"] > 0
     assert {f"val/IoU/{name}" for name in CAMVID.names} < set(summary["last"])
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt", "best.ckpt"}
     assert run.parent.name == "fixmatch"
-    assert run.parent.parent.name == "camvid_1_8"
+    assert run.parent.parent.name == "camvid@1_2"
 
 
 def test_config_runs_again_as_it_is(run: Path, tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_wandb_works_offline_and_stays_in_the_run_directory(camvid: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     run = only_run(tmp_path)
     (record,) = run.glob("wandb/offline-run-*/*.wandb")
-    assert f"camvid_1_8-supervised-{run.name}" in record.name
+    assert f"camvid@1_2-supervised-{run.name}" in record.name
     assert not (EXPERIMENTS / "wandb").exists()
 
 

@@ -1,14 +1,22 @@
 """Every YAML file under experiments/ parses, instantiates and runs two steps through the real CLI."""
 
+import itertools
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 from experiment_flags import FAST, data_flags, small
 from layouts import FOLDER
-from probes import EXPERIMENTS, METHODS, only_run
+from probes import EXPERIMENTS, METHODS, ROOT, only_run
 
 from seglab.cli import main
+from seglab.cli.load import check
+from seglab.runs.arguments import expand_run
+from seglab.runs.directory import folder_of
 
 BENCHMARKS = sorted((EXPERIMENTS / "benchmark").glob("*.yaml"))
 
@@ -33,16 +41,78 @@ def test_method_adapts_across_domains(method: str, roots: dict[str, Path], tmp_p
 
 @pytest.mark.parametrize("schedule", sorted((EXPERIMENTS / "schedule").glob("*.yaml")), ids=lambda path: path.stem)
 def test_schedule(schedule: Path, camvid: Path, tmp_path: Path) -> None:
-    files = ["-c", str(EXPERIMENTS / "benchmark/camvid_1_8.yaml"), "-c", str(EXPERIMENTS / "method/supervised.yaml")]
+    files = ["-c", str(EXPERIMENTS / "benchmark/camvid.yaml"), "-c", str(EXPERIMENTS / "method/supervised.yaml")]
     flags = ["--trainer", str(schedule), *FAST, *small("data", camvid), "--runs", str(tmp_path)]
     assert main(["fit", *files, *flags]) == 0
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda path: path.stem)
+def test_every_method_is_a_name_on_every_benchmark(benchmark: Path) -> None:
+    for method in METHODS:
+        words = expand_run(["fit", benchmark.stem, method])
+        files = [Path(after) for word, after in itertools.pairwise(words) if word == "-c"]
+        assert [file.resolve() for file in files] == [benchmark, EXPERIMENTS / f"method/{method}.yaml"]
+
+
+def test_names_are_the_two_files(camvid: Path) -> None:
+    flags = ["--data.labeled", "1/2", "--data.root", str(camvid), "--network", "tiny", "--trainer", "300"]
+    config = check(["fit", "camvid", "fixmatch", "mic", *flags])
+    assert (config.benchmark, config.model.class_path) == ("camvid@1/2", "seglab.methods.FixMatch")
+    assert [part.class_path for part in config.additions] == ["seglab.methods.MIC"]
+    assert config.trainer.max_steps == 300
+    assert (
+        config.network.init_args.encoder
+        == yaml.safe_load((EXPERIMENTS / "network/tiny.yaml").read_text())["init_args"]["encoder"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["camvd", "fixmatch"], "the nearest are camvid"),
+        (["camvid", "fixmach"], "the nearest are fixmatch"),
+        (["camvid_1_8", "fixmatch"], "`camvid --data.labeled 1/8`"),
+        (["-c", "experiments/benchmark/streets_full.yaml"], "`streets_target --data.labeled all`"),
+        (["-c", "experiments/benchmark/voc_183.yaml"], "`voc --data.labeled 183`"),
+    ],
+)
+def test_a_wrong_name_is_told_the_right_one(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_the_split_is_part_of_the_benchmarks_name(tmp_path: Path) -> None:
+    lists = tmp_path / "1_8" / "labeled.txt"
+    for labeled, name in (("1/16", "camvid@1/16"), ("46", "camvid@46"), (str(lists), "camvid@1_8/labeled")):
+        assert expand_run(["fit", "camvid", "fixmatch", "--data.labeled", labeled])[-1] == f"--benchmark={name}"
+    assert not any("--benchmark" in word for word in expand_run(["fit", "camvid", "fixmatch", "--data.labeled=all"]))
+    (tmp_path / "config.yaml").write_text("benchmark: camvid@1/8\ndata: {init_args: {labeled: 1/4}}\n")
+    assert expand_run(["fit", "-c", str(tmp_path / "config.yaml")])[-1] == "--benchmark=camvid@1/4"
+    assert folder_of("runs", "camvid@1/8", "UniMatch") == Path("runs/camvid@1_8/unimatch")
+
+
+def test_experiments_are_installed(tmp_path: Path) -> None:
+    """A wheel has every YAML file once, so that names work without a checkout."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for part in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / part, tree)
+    ignore = shutil.ignore_patterns("__pycache__", "pictures", "bench", "render_streets")
+    for part in ("seglab", "experiments"):
+        shutil.copytree(ROOT / part, tree / part, ignore=ignore)
+    build = "from setuptools import build_meta; import sys; print(build_meta.build_wheel(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    held = {name.partition("/experiments/")[2] for name in zipfile.ZipFile(wheel).namelist() if "/experiments/" in name}
+    assert held == {path.relative_to(EXPERIMENTS).as_posix() for path in EXPERIMENTS.glob("*/*.yaml")}
 
 
 def test_own_folder(folder: Path, tmp_path: Path) -> None:
     section = {"class_path": "Folder", "init_args": FOLDER | {"root": str(folder)}}
     own = tmp_path / "mine.yaml"
     own.write_text(yaml.safe_dump({"benchmark": "mine", "data": section}))
-    files = ["-c", str(EXPERIMENTS / "benchmark/camvid_1_8.yaml"), "-c", str(own)]
+    files = ["-c", str(EXPERIMENTS / "benchmark/camvid.yaml"), "-c", str(own)]
     method = ["-c", str(EXPERIMENTS / "method/fixmatch.yaml")]
     flags = [*FAST, "--data.crop=[32,48]", "--data.workers=0", "--runs", str(tmp_path / "runs")]
     assert main(["fit", *files, *method, *flags]) == 0

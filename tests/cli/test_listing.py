@@ -2,9 +2,10 @@
 
 import sys
 from inspect import isabstract
+from pathlib import Path
 
 import pytest
-from probes import EXPERIMENTS, run_seglab
+from probes import run_seglab
 
 from seglab.cli import main
 from seglab.cli.commands.listing import classes
@@ -13,12 +14,19 @@ from seglab.methods import Addition, Method
 from seglab.networks import Network
 
 
-@pytest.mark.parametrize("what", ["methods", "additions", "benchmarks", "networks", "data"])
-def test_list(what: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(EXPERIMENTS.parent)
+@pytest.mark.parametrize(
+    "what", ["methods", "additions", "benchmarks", "published", "networks", "data", "sweeps", "chains"]
+)
+def test_list(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # names are found without a checkout in the working folder
     assert main(["list", what]) == 0
     expected = {"methods": "FixMatch", "additions": "MIC", "networks": "Segmenter", "data": "Folder"}
-    expected["benchmarks"] = "camvid_1_8.yaml"
+    expected |= {
+        "benchmarks": "camvid",
+        "published": "unimatch-paper",
+        "sweeps": "streets_warm",
+        "chains": "spcl_streets",
+    }
     assert expected[what] in capsys.readouterr().out
 
 

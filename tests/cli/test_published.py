@@ -1,6 +1,5 @@
-"""Published recipes: each says what it goes on top of, and runs two steps there on tiny data with a tiny network."""
+"""Published recipes: complete by themselves, with the steps of each split, and two steps of each on tiny data."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,32 @@ from experiment_flags import FAST, data_flags
 from probes import EXPERIMENTS, only_run
 
 from seglab.cli import main
+from seglab.cli.load import check
+from seglab.runs.arguments import expand_run
 
-RECIPES = sorted((EXPERIMENTS / "published").glob("*.yaml"))
+RECIPES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((EXPERIMENTS / "published").glob("*.yaml"))}
+# Epochs that the papers' code trains: `max_steps` is so many intervals.
+VOC_CPS = {"1/16": 32, "1/8": 34, "1/4": 40, "1/2": 60}
+CITYSCAPES_CPS = {"1/16": 128, "1/8": 137, "1/4": 160, "1/2": 240}
+EPOCHS: dict[str, int | dict[str, int]] = {
+    **{"unimatch_voc": 80, "fixmatch_voc": 80, "u2pl_voc": 80, "unimatch_v2_voc": 60, "fixmatch_voc_dinov2": 60},
+    **{"unimatch_cityscapes": 240, "unimatch_v2_cityscapes": 180, "u2pl_cityscapes": 200},
+    **{"cps_voc": VOC_CPS, "cps_cutmix_voc": VOC_CPS, "mean_teacher_voc": VOC_CPS},
+    "cps_cityscapes": CITYSCAPES_CPS,
+    "cps_cutmix_cityscapes": CITYSCAPES_CPS,
+    "mean_teacher_cityscapes": CITYSCAPES_CPS,
+}
+# Their epoch is one pass of the unlabeled images, or of the labeled ones where those are more.
+LABELED = {
+    "voc": {str(n): n for n in (92, 183, 366, 732, 1464)} | {"1/16": 662, "1/8": 1323, "1/4": 2646, "1/2": 5291},
+    "cityscapes": {"1/16": 186, "1/8": 372, "1/4": 744, "1/2": 1488},
+}
+TRAINING = {"voc": 10582, "cityscapes": 2975}
 
 
-def header(recipe: Path, key: str) -> list[str]:
-    match = re.search(rf"^# {key}: (.+)$", recipe.read_text(), re.MULTILINE)
-    assert match, f"{recipe.name} has no line `# {key}: ...`"
-    return match[1].split()
+def settings(words: list[str]) -> dict[str, str]:
+    """Flags of a command line, the last of each."""
+    return dict(word.removeprefix("--").split("=", 1) for word in words if word.startswith("--") and "=" in word)
 
 
 def smaller(section: Any, prefix: str) -> list[str]:
@@ -28,22 +45,68 @@ def smaller(section: Any, prefix: str) -> list[str]:
     return [*flags, f"--{prefix}.rare_classes.min_pixels=10"] if "rare_classes" in section else flags
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_recipe(recipe: Path, roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (method,), benchmarks = header(recipe, "method"), header(recipe, "benchmarks")
-    assert recipe.stem.startswith(f"{method}_")
-    content = yaml.safe_load(recipe.read_text())
-    table = {row[0]: row[1:] for row in re.findall(r"^# \| (\w+) \| (\d+) \| (\S+) \|$", recipe.read_text(), re.M)}
-    assert list(table) == benchmarks, "one row of the header's table per benchmark"
-    assert content["trainer"]["max_steps"] == int(table[benchmarks[0]][0]), "the file has the steps of the first row"
-    for name in benchmarks:
-        assert (EXPERIMENTS / f"benchmark/{name}.yaml").is_file()
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_row_of_the_table_reaches_the_command_line(name: str) -> None:
+    recipe = RECIPES[name]
+    file = str(EXPERIMENTS / f"published/{name}.yaml")
+    for split, row in recipe["splits"].items():
+        flags = settings(expand_run(["fit", "-c", file, *([] if split == "all" else [f"--data.labeled={split}"])]))
+        assert {key: flags[key] for key in row if key != "score"} == {k: str(v) for k, v in row.items() if k != "score"}
+        assert row["trainer.max_steps"] > row["trainer.val_check_interval"] > 0
 
-    benchmark = EXPERIMENTS / f"benchmark/{benchmarks[0]}.yaml"
-    data = yaml.safe_load(benchmark.read_text())["data"]
-    files = [benchmark, EXPERIMENTS / f"method/{method}.yaml", recipe]
-    flags = [*FAST, *data_flags(data, roots), *smaller(content.get("data"), "data"), "--runs", str(tmp_path)]
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_steps_are_epochs_of_the_paper(name: str) -> None:
+    recipe = RECIPES[name]
+    benchmark, batch = recipe["extends"]["benchmark"], recipe["data"]["init_args"]["unlabeled_batch"]
+    for split, row in recipe["splits"].items():
+        epoch = row["trainer.val_check_interval"]
+        epochs = EPOCHS[name]
+        assert row["trainer.max_steps"] == epoch * (epochs[str(split)] if isinstance(epochs, dict) else epochs)
+        images = TRAINING[benchmark] - LABELED[benchmark][str(split)]
+        assert abs(epoch - max(images, LABELED[benchmark][str(split)]) / batch) <= 1
+
+
+def test_a_name_and_a_file_alone_are_the_same_run_as_its_three_files() -> None:
+    files = [EXPERIMENTS / "benchmark/voc.yaml", EXPERIMENTS / "method/unimatch.yaml"]
+    recipe = ["-c", str(EXPERIMENTS / "published/unimatch_voc.yaml")]
+    given = [word for file in files for word in ("-c", str(file))]
+    alone = check(["fit", *recipe, "--data.labeled", "366"])
+    whole = check(["fit", *given, *recipe, "--data.labeled", "366"])
+    named = check(["fit", "voc", "unimatch-paper", "--data.labeled", "366"])
+    for config in (alone, whole, named):
+        assert (config.benchmark, config.method) == ("voc@366", "unimatch-paper")
+        assert (config.trainer.max_steps, config.trainer.val_check_interval) == (102160, 1277)
+        assert (config.model.class_path, config.data.init_args.labeled) == ("seglab.methods.UniMatch", "366")
+    assert check(["fit", *recipe, "--trainer.max_steps", "7"]).trainer.max_steps == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["camvid", "unimatch-paper"], "unimatch-paper is not for camvid: give one of cityscapes, voc"),
+        (["unimatch-paper"], "is for several benchmarks: give one of cityscapes, voc"),
+        (["camvid", "unimatch_voc"], "is a recipe for voc, not for camvid"),
+        (["voc", "unimatch-paper", "--data.labeled", "1/32"], "it has 92, 183, 366, 732, 1464, 1/16, 1/8, 1/4"),
+        (["voc", "fixmatch", "-c", str(EXPERIMENTS / "published/unimatch_voc.yaml")], "not of FixMatch"),
+        (["voc", "unimatch_voc_blended"], "seglab fit voc unimatch-paper --data.labeled 1/8"),
+    ],
+)  # fmt: skip
+def test_what_a_recipe_refuses(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe(name: str, roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = RECIPES[name]
+    extends = recipe["extends"]
+    assert name.startswith(f"{extends['method']}_{extends['benchmark']}")
+    assert recipe["method"].startswith(extends["method"].replace("_", "-"))
+    assert recipe["method"].endswith("-paper")
+    data = yaml.safe_load((EXPERIMENTS / f"benchmark/{extends['benchmark']}.yaml").read_text())["data"]
+    flags = [*FAST, *data_flags(data, roots), *smaller(recipe.get("data"), "data"), "--runs", str(tmp_path)]
     flags += ["--network.multi_grid=[]", "--trainer.sync_batchnorm=false"]
     monkeypatch.chdir(tmp_path)  # class counts lie beside the runs
-    assert main(["fit", *(word for file in files for word in ("-c", str(file))), *flags]) == 0
-    assert only_run(tmp_path)
+    assert main(["fit", "-c", str(EXPERIMENTS / f"published/{name}.yaml"), *flags]) == 0
+    assert only_run(tmp_path).parent.name == recipe["method"]

@@ -7,7 +7,7 @@ from data_check import camvid_flags, check, config
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[2]
-BENCHMARK = "experiments/benchmark/camvid_1_8.yaml"
+BENCHMARK = "experiments/benchmark/camvid.yaml"
 
 
 def test_a_sheet_is_written_and_opens(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

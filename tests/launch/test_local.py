@@ -32,7 +32,7 @@ TINY = {
 
 def write(path: Path, camvid: Path, **parameters: dict) -> Path:
     files = {
-        "config.benchmark": {"value": str(EXPERIMENTS / "benchmark/camvid_1_8.yaml")},
+        "config.benchmark": {"value": str(EXPERIMENTS / "benchmark/camvid.yaml")},
         "config.method": {"values": [str(EXPERIMENTS / f"method/{name}.yaml") for name in ("supervised", "fixmatch")]},
     }
     settings = {key: {"value": value} for key, value in (TINY | {"data.root": str(camvid)}).items()}

@@ -15,7 +15,7 @@ from slurm_cluster import Cluster
 from seglab.cli import main
 
 TINY = {
-    "config.benchmark": str(EXPERIMENTS / "benchmark/camvid_1_8.yaml"),
+    "config.benchmark": str(EXPERIMENTS / "benchmark/camvid.yaml"),
     "config.method": str(EXPERIMENTS / "method/supervised.yaml"),
     "network": str(EXPERIMENTS / "network/tiny.yaml"),
     "data.labeled": "1/2", "data.workers": 0, "data.crop": [32, 48], "data.labeled_batch": 2, "data.unlabeled_batch": 2,

@@ -43,7 +43,7 @@ def test_an_agent_runs_what_we_run(file: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_values_mean_the_same_to_an_agent_and_to_a_config_file(tmp_path: Path) -> None:
     files = {
-        "config.benchmark": str(EXPERIMENTS / "benchmark/camvid_1_8.yaml"),
+        "config.benchmark": str(EXPERIMENTS / "benchmark/camvid.yaml"),
         "config.method": str(EXPERIMENTS / "method/fixmatch.yaml"),
     }
     sweep = {
@@ -90,7 +90,7 @@ def test_what_a_server_needs_is_said(
     monkeypatch.chdir(EXPERIMENTS.parent)
     path = tmp_path / "one.yaml"
     parameters = {
-        "config.benchmark": {"value": "experiments/benchmark/camvid_1_8.yaml"},
+        "config.benchmark": {"value": "experiments/benchmark/camvid.yaml"},
         "config.method": {"value": "experiments/method/fixmatch.yaml"},
     }
     path.write_text(yaml.safe_dump({"method": "grid", "parameters": parameters}))

@@ -51,12 +51,12 @@ def run(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_dashboard_groups_runs(run: Path) -> None:
     (segment,) = segments(run)
-    assert segment.run.run_id.startswith(f"camvid_1_8-fixmatch-{run.name}")
-    assert (segment.run.run_group, segment.run.job_type) == ("camvid_1_8/FixMatch", "FixMatch")
-    assert set(segment.run.tags) == {"camvid_1_8", "FixMatch", "labeled 1/2", "seed 0"}
+    assert segment.run.run_id.startswith(f"camvid@1_2-fixmatch-{run.name}")
+    assert (segment.run.run_group, segment.run.job_type) == ("camvid@1/2/FixMatch", "FixMatch")
+    assert set(segment.run.tags) == {"camvid@1/2", "FixMatch", "labeled 1/2", "seed 0"}
     assert segment.run.project == "seglab"
     told = {key: segment.config[key] for key in ("benchmark", "method", "split", "seed")}
-    assert told == {"benchmark": "camvid_1_8", "method": "FixMatch", "split": "1/2", "seed": 0}
+    assert told == {"benchmark": "camvid@1/2", "method": "FixMatch", "split": "1/2", "seed": 0}
     saved = config(run)
     for section in ("model", "data", "trainer"):
         assert flatten(segment.config[section]) == flatten(saved[section])

@@ -21,7 +21,7 @@ from seglab.launch.slurm_runs import jobs_of, state, states_of
 from seglab.launch.sweep import SweepRun, launcher_command
 from seglab.runs.arguments import files_first
 from seglab.runs.chains import CHAIN, read_stages
-from seglab.runs.directory import PLACE_DATA, new_id
+from seglab.runs.directory import PLACE_DATA, folder_of, new_id
 from seglab.runs.reading import Run
 from seglab.types import SeglabError
 
@@ -137,7 +137,7 @@ def _folder(read: Chain, configs: Mapping[str, tuple[Any, dict[str, Any]]], run_
         SeglabError: there are such folders and none can be continued.
     """
     config = configs[read.stages[-1].folder][0]
-    parent = Path(config.runs) / config.benchmark / read.name.lower()
+    parent = folder_of(config.runs, config.benchmark, read.name)
     if run_dir:
         folders = [Path(run_dir)] if (Path(run_dir) / CHAIN).is_file() else []
     else:

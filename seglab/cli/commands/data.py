@@ -1,5 +1,6 @@
 """``seglab data``: make, check and cache data sets."""
 
+import itertools
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from seglab.cli.commands.flags import FlagParser
 from seglab.files import read_yaml
+from seglab.runs import recipes
 from seglab.types import SeglabError
 
 
@@ -101,7 +103,9 @@ def _cache(flags: list[str]) -> None:
 
 
 def _data_sections(flags: list[str]) -> list[str]:
-    """Replace every ``-c FILE`` by its ``data`` section: the other sections do not matter here."""
+    """Replace every name or ``-c FILE`` by its ``data`` section: the other sections do not matter here."""
+    names = list(itertools.takewhile(lambda word: not word.startswith("-"), flags))
+    flags = [*recipes.named(names), *flags[len(names) :]]
     kept, sections = [], []
     left = iter(flags)
     for flag in left:
@@ -109,6 +113,7 @@ def _data_sections(flags: list[str]) -> list[str]:
             kept.append(flag)
             continue
         file = Path(next(left, ""))
+        recipes.read(file)  # an old name has an error of its own
         config = _read_yaml(file, flag)
         if not isinstance(config, dict):
             raise SeglabError(f"{flag} {file} is no config: its top level has no keys")

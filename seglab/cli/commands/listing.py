@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from seglab.runs import recipes
 from seglab.types import SeglabError
 
-EXPERIMENTS = Path("experiments")
-KINDS = ("methods", "additions", "benchmarks", "networks", "data")
+KINDS = ("methods", "additions", "benchmarks", "published", "networks", "data", "sweeps", "chains")
+FILES = {"benchmarks": "benchmark", "sweeps": "sweeps", "chains": "chain"}  # of experiments that are no class
 PACKAGE = Path(__file__).parents[2]
 
 
@@ -26,8 +27,11 @@ def show(kinds: list[str]) -> None:
     if len(kinds) != 1 or kinds[0] not in KINDS:
         raise SeglabError(f"seglab list {', '.join(KINDS[:-1])} or {KINDS[-1]}")
     (what,) = kinds
-    if what == "benchmarks":
-        _list_files("benchmark")
+    if what == "published":
+        _list_published()
+        return
+    if what in FILES:
+        _list_files(FILES[what])
         return
     package, base = {
         "methods": ("methods", "Method"),
@@ -65,13 +69,26 @@ def classes(package: str, base: str) -> dict[str, str]:
     }
 
 
-def _list_files(folder: str) -> None:
-    files = sorted((EXPERIMENTS / folder).glob("*.yaml"))
-    if not files:
-        print(f"no {EXPERIMENTS / folder}/*.yaml here: run from the checkout to list its files")
-        return
-    table = Table("file", "what it is", title=f"{EXPERIMENTS / folder}")
-    for file in files:
-        first = file.read_text().partition("\n")[0]
-        table.add_row(file.name, first.removeprefix("#").strip() if first.startswith("#") else "")
+def _list_files(kind: str) -> None:
+    table = Table("name", "what it is", title=f"{kind}: files by name")
+    for name, file in recipes.files(kind).items():
+        table.add_row(name, _first_line(file))
     Console().print(table)
+
+
+def _list_published() -> None:
+    table = Table(title="published recipes: seglab fit BENCHMARK NAME")
+    for column in ("benchmark", "name"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("mIoU by split, as published")
+    for file in recipes.files("published").values():
+        recipe = recipes.read(file)
+        scores = {split: row[recipes.SCORE] for split, row in recipe["splits"].items() if recipes.SCORE in row}
+        listed = ", ".join(str(score) if split == "all" else f"{split}: {score}" for split, score in scores.items())
+        table.add_row(recipe["extends"]["benchmark"], recipe["method"], listed)
+    Console().print(table)
+
+
+def _first_line(file: Path) -> str:
+    first = file.read_text().partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""

@@ -44,7 +44,7 @@ def submit(flags: list[str]) -> None:
     if (folder / "config.yaml").is_file() and config.ckpt_path != "last":
         raise SeglabError(f"{folder} already holds a run: continue it with `seglab submit {folder}`")
     command = [sys.executable, "-m", "seglab", "fit", *rest, f"--run_dir={folder}", "--ckpt_path=last", *ranks]
-    name = f"{config.benchmark}-{folder.parent.name}-{folder.name}"
+    name = f"{config.benchmark.replace('/', '_')}-{folder.parent.name}-{folder.name}"
     if options.dry_run:
         print(batch_script(name, folder / "submitted.out", {folder: command}, slurm, array=False), end="")
         return

@@ -26,8 +26,9 @@ class VOC(DataSet):
     ``1/8``, ``1/4`` and ``1/2`` of ``train_aug`` are the very lists of CPS.
 
     Args:
-        labeled_from: what a fraction is a fraction of: ``train_aug`` (blended: 1/16 is 662) or ``train``, whose masks
-            are VOC's own (classic: 1/16 is 92). The rest of all training images is unlabeled either way.
+        labeled_from: what ``labeled`` chooses from: ``train_aug`` (blended: 1/16 is 662) or ``train``, whose masks are
+            VOC's own (classic: 92, 183, 366, 732 or 1464). Default: ``train`` for a number of images, else
+            ``train_aug``. The rest of all training images is unlabeled either way.
     """
 
     space = SPACE
@@ -36,7 +37,7 @@ class VOC(DataSet):
         "ImageSets/Segmentation/{train,val}.txt"
     )
 
-    def __init__(self, root: str, labeled_from: Literal["train_aug", "train"] = "train_aug", **common: Any) -> None:
+    def __init__(self, root: str, labeled_from: Literal["train_aug", "train"] | None = None, **common: Any) -> None:
         super().__init__(root, **common)
         self.labeled_from = labeled_from
 
@@ -52,7 +53,7 @@ class VOC(DataSet):
         return [Item(key, images[key], masks.get(key)) for key in sorted(keys)]
 
     def candidates(self, items: list[Item]) -> list[Item]:
-        if self.labeled_from == "train_aug":
+        if (self.labeled_from or ("train" if self.labeled.isdecimal() else "train_aug")) == "train_aug":
             return items
         train = self._listed(self._home(), "train.txt")
         return [item for item in items if item.key in train]
