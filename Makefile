@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)  ## Draw street scenes, train FixMatch on 1/8 of the labels, score it, predict.
 	$(BIN)/seglab data streets --root data/streets
-	$(BIN)/seglab fit streets_target fixmatch --data.labeled 1/8 --trainer.max_steps 200 --run_dir runs/demo --ckpt_path last
+	$(BIN)/seglab fit streets fixmatch --data.labeled 1/8 --trainer.max_steps 200 --run_dir runs/demo --ckpt_path last
 	$(BIN)/seglab validate runs/demo
 	$(BIN)/seglab predict runs/demo --images data/streets/cityscapes/leftImg8bit/test/seedorf --output runs/demo/predictions
 
@@ -24,7 +24,7 @@ JOBS ?= 1
 table: $(INSTALLED)  ## The tables of experiments/README.md on streets: every method, three seeds. Again: goes on.
 	$(BIN)/seglab data streets --root data/streets
 	OMP_NUM_THREADS=1 $(BIN)/seglab sweep experiments/sweeps/streets_1_64.yaml --jobs $(JOBS)
-	$(BIN)/seglab fit streets supervised --data.target.workers 1 --run_dir runs/streets_source --ckpt_path last
+	$(BIN)/seglab fit streets_adaptation supervised --data.target.workers 1 --run_dir runs/streets_source --ckpt_path last
 	OMP_NUM_THREADS=1 $(BIN)/seglab sweep experiments/sweeps/streets_warm.yaml --jobs $(JOBS)
 	$(BIN)/seglab compare runs/sweeps/streets_1_64 runs/sweeps/streets_warm --html runs/table.html
 

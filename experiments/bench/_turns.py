@@ -117,7 +117,8 @@ def draw(root: Path, images: int, size: tuple[int, int]) -> None:
 
 def config(method: str, root: Path, network: Path, crop: Sequence[int], batch: int, workers: int = 0) -> list[str]:
     """Flags of a method on the images of ``draw``, whose crops are ``crop`` and whose streams have ``batch`` images."""
-    files = ["-c", str(EXPERIMENTS / "benchmark/streets.yaml"), "-c", str(EXPERIMENTS / f"method/{method}.yaml")]
+    benchmark = EXPERIMENTS / "benchmark/streets_adaptation.yaml"
+    files = ["-c", str(benchmark), "-c", str(EXPERIMENTS / f"method/{method}.yaml")]
     flags = ["--network", str(network), "--network.weights", "none"]
     for part, folder, stream in (("source", "gta5", "labeled"), ("target", "cityscapes", "unlabeled")):
         settings = {"root": root / folder, "crop": list(crop), "scale": [1, 1], "workers": workers}

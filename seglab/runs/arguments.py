@@ -23,15 +23,12 @@ def expand_run(args: list[str]) -> list[str]:
     Raises:
         SeglabError: a name is unknown, or the folder is not a run directory.
     """
-    command, words, flags = (
-        args[0],
-        list(itertools.takewhile(lambda word: not word.startswith("-"), args[1:])),
-        args[1:],
-    )
-    flags = flags[len(words) :]
-    if len(words) == 1 and is_run(words[0]):
+    command, words = args[0], recipes.leading(args[1:])
+    flags = args[1 + len(words) :]
+    if words and is_run(words[0]):
         directory.read_config(Path(words[0]))
         resume = ["--ckpt_path", "last"] if command == "fit" else []
+        flags = [*words[1:], *flags]
         return [command, "-c", str(Path(words[0]) / directory.CONFIG), "--run_dir", words[0], *resume, *flags]
     flags = [*recipes.named(words), *flags]
     if swept := sorted(flag for flag in flags if NAMED_FILE.match(flag)):

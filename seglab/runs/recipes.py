@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1]
 KINDS = ("benchmark", "method", "published", "addition", "logger", "trainer")  # of files that a name may mean
 FRAGMENTS = {"network": "network", "trainer": "schedule", "taxonomy": "taxonomy"}  # flag -> kind of its files
 KEYS = ("extends", "splits")  # of a recipe: what the command line reads before the config is parsed
+FILE_FLAGS = ("-c", "--config")
 SCORE = "score"  # the entry of a split that is no setting
 OLD = re.compile(r"(camvid|cityscapes|voc|streets)_(1_\d+|full|\d+)|(unimatch|u2pl)_voc_blended")
 
@@ -67,13 +68,18 @@ def find(name: str, kinds: Sequence[str], benchmark: str = "") -> Path:
 def named(words: Sequence[str]) -> list[str]:
     """Names at the beginning of a command line as ``-c FILE``: benchmark, method or published recipe, then additions.
 
+    Files given by ``-c`` may stand among them.
+
     Raises:
         SeglabError: a name is unknown.
     """
     given: list[str] = []
     kinds, benchmark = list(KINDS), ""
-    for word in words:
-        path = Path(word) if Path(word).suffix == ".yaml" else find(word, kinds, benchmark)
+    for before, word in itertools.pairwise(["", *words]):
+        if word in FILE_FLAGS:
+            continue
+        is_file = before in FILE_FLAGS or Path(word).suffix == ".yaml"
+        path = Path(word) if is_file else find(word, kinds, benchmark)
         kind = path.parent.name
         if kind == "benchmark":
             benchmark = path.stem
@@ -82,6 +88,14 @@ def named(words: Sequence[str]) -> list[str]:
         kinds = [other for other in kinds if other not in taken.get(kind, [])]
         given += ["-c", str(path)]
     return given
+
+
+def leading(words: Sequence[str]) -> list[str]:
+    """The names at the beginning of a command line, and the files by ``-c`` among them."""
+    end = 0
+    while end < len(words) and (words[end] in FILE_FLAGS or not words[end].startswith("-")):
+        end += 2 if words[end] in FILE_FLAGS else 1
+    return list(words[:end])
 
 
 def complete(words: Sequence[str]) -> list[str]:
@@ -96,19 +110,19 @@ def complete(words: Sequence[str]) -> list[str]:
         SeglabError: a recipe stands on another benchmark or method than it extends, or says nothing of the split.
     """
     words = list(_fragments(words))
-    at = [index for index, word in enumerate(words) if word in ("-c", "--config") and index + 1 < len(words)]
+    at = [index for index, word in enumerate(words) if word in FILE_FLAGS and index + 1 < len(words)]
     whole: list[str] = []
     given = [read(Path(words[index + 1])) for index in at]
     for index, word in enumerate(words):
         if index - 1 in at and (extends := read(Path(word)).get("extends")):
             whole[-1:-1] = _missing(Path(word), extends, given, given[: at.index(index - 1)])
         whole.append(word)
-    paths = [Path(after) for word, after in itertools.pairwise(whole) if word in ("-c", "--config")]
+    paths = [Path(after) for word, after in itertools.pairwise(whole) if word in FILE_FLAGS]
     split = _labeled([read(path) for path in paths], paths, whole)
     done: list[str] = []
     for before, word in zip(["", *whole], whole, strict=False):
         done.append(word)
-        if before in ("-c", "--config") and (table := read(Path(word)).get("splits")):
+        if before in FILE_FLAGS and (table := read(Path(word)).get("splits")):
             done += _settings(Path(word), table, split, _last_flag(words, "trainer.max_steps") is not None)
     if split == "all":
         return done
@@ -149,7 +163,6 @@ def _refuse_old(stem: str) -> None:
     name, split, method = old.groups()
     if method:
         raise SeglabError(f"{stem} is now part of {method}-paper: `seglab fit voc {method}-paper --data.labeled 1/8`")
-    name = "streets_target" if name == "streets" else name
     split = "all" if split == "full" else split.replace("_", "/")
     raise SeglabError(f"{stem} is now `{name} --data.labeled {split}`: splits are a key, not a file each")
 

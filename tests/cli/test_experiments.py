@@ -33,7 +33,7 @@ def test_benchmark(benchmark: Path, roots: dict[str, Path], tmp_path: Path) -> N
 
 @pytest.mark.parametrize("method", METHODS)
 def test_method_adapts_across_domains(method: str, roots: dict[str, Path], tmp_path: Path) -> None:
-    benchmark = EXPERIMENTS / "benchmark/streets.yaml"
+    benchmark = EXPERIMENTS / "benchmark/streets_adaptation.yaml"
     files = ["-c", str(benchmark), "-c", str(EXPERIMENTS / f"method/{method}.yaml")]
     flags = data_flags(yaml.safe_load(benchmark.read_text())["data"], roots)
     assert main(["fit", *files, *FAST, *flags, "--runs", str(tmp_path)]) == 0
@@ -72,7 +72,7 @@ def test_names_are_the_two_files(camvid: Path) -> None:
         (["camvd", "fixmatch"], "the nearest are camvid"),
         (["camvid", "fixmach"], "the nearest are fixmatch"),
         (["camvid_1_8", "fixmatch"], "`camvid --data.labeled 1/8`"),
-        (["-c", "experiments/benchmark/streets_full.yaml"], "`streets_target --data.labeled all`"),
+        (["-c", "experiments/benchmark/streets_full.yaml"], "`streets --data.labeled all`"),
         (["-c", "experiments/benchmark/voc_183.yaml"], "`voc --data.labeled 183`"),
     ],
 )

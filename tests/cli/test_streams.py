@@ -24,7 +24,12 @@ def streets(gta5: Path, cityscapes: Path, tmp_path: Path, *flags: str) -> list[s
     sides = [f"--data.{side}.{key}={value}" for side in ("source", "target") for key, value in small]
     return [
         "fit",
-        *("-c", str(EXPERIMENTS / "benchmark/streets.yaml"), "-c", str(EXPERIMENTS / "method/fixmatch.yaml")),
+        *(
+            "-c",
+            str(EXPERIMENTS / "benchmark/streets_adaptation.yaml"),
+            "-c",
+            str(EXPERIMENTS / "method/fixmatch.yaml"),
+        ),
         *("--network", str(EXPERIMENTS / "network/tiny.yaml"), "--trainer.max_steps", "4"),
         *("--trainer.accelerator", "cpu", "--runs", str(tmp_path / "runs"), *sides),
         *("--data.source.root", str(gta5), "--data.target.root", str(cityscapes)),

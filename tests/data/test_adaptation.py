@@ -62,7 +62,11 @@ def test_impossible_shares_are_refused(gta5: Path, cityscapes: Path) -> None:
 def test_semi_supervised_adaptation_through_the_command_line(gta5: Path, cityscapes: Path, tmp_path: Path) -> None:
     sides = [f"--data.{side}.{key}" for side in ("source", "target") for key in ("crop=[32,48]", "workers=0")]
     flags = [*sides, f"--data.source.root={gta5}", f"--data.target.root={cityscapes}", "--data.target.labeled=1/4"]
-    files = ["-c", str(EXPERIMENTS / "benchmark/streets.yaml"), "-c", str(EXPERIMENTS / "method/fixmatch.yaml")]
+    files = [
+        word
+        for file in ("benchmark/streets_adaptation", "method/fixmatch")
+        for word in ("-c", str(EXPERIMENTS / f"{file}.yaml"))
+    ]
     network = ["--network", str(EXPERIMENTS / "network/tiny.yaml"), "--trainer.accelerator=cpu"]
     command = ["fit", *files, *network, *flags, "--trainer.max_steps=2", f"--runs={tmp_path}"]
     assert main([*command, "--data.target_labeled_batch=1"]) == 0

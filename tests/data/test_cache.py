@@ -108,7 +108,7 @@ def test_images_without_masks_and_a_split_of_one_set(folder: Path, tmp_path: Pat
 def test_the_two_sides_of_an_adaptation_have_their_own(
     cityscapes: Path, gta5: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    benchmark = EXPERIMENTS / "benchmark/streets.yaml"
+    benchmark = EXPERIMENTS / "benchmark/streets_adaptation.yaml"
     roots = ["--data.source.root", str(gta5), "--data.target.root", str(cityscapes)]
     assert main(["data", "cache", "-c", str(benchmark), *roots, "--output", str(tmp_path)]) == 0
     assert f"--data.source.cache {tmp_path / 'source'}" in capsys.readouterr().out

@@ -146,7 +146,7 @@ def test_sweeps(named: Callable, tmp_path: Path, content: bytes) -> None:
 
 
 FEW = settings(max_examples=max(3, settings().max_examples // 10))  # building a parser takes most of a second
-BENCHMARK = (EXPERIMENTS / "benchmark/streets_target.yaml").read_bytes()
+BENCHMARK = (EXPERIMENTS / "benchmark/streets.yaml").read_bytes()
 KEYS = st.sampled_from(
     [
         *(
@@ -199,7 +199,7 @@ def test_configs_with_other_bytes(named: Callable, tmp_path: Path, place: int, s
 
 
 def _fit(path: Path) -> list[str]:
-    files = (EXPERIMENTS / "benchmark/streets_target.yaml", EXPERIMENTS / "method/supervised.yaml", path)
+    files = (EXPERIMENTS / "benchmark/streets.yaml", EXPERIMENTS / "method/supervised.yaml", path)
     return ["fit", *(word for file in files for word in ("-c", str(file)))]
 
 

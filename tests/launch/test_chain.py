@@ -159,7 +159,7 @@ def test_what_has_changed_since_a_stage_began_is_named(
 
     def changed(stage: str, **keys: object) -> Path:
         content = yaml.safe_load(SPCL.read_text())
-        content["config"] = [str(EXPERIMENTS / "benchmark/streets.yaml")]
+        content["config"] = [str(EXPERIMENTS / "benchmark/streets_adaptation.yaml")]
         for part in content["stages"].values():
             part["config"] = [str(SPCL.parent / file) for file in part["config"]]
         content["stages"][stage] |= keys
@@ -185,7 +185,7 @@ def test_what_has_changed_since_a_stage_began_is_named(
 def test_a_stage_that_has_not_begun_may_change(copy: Path, tiny: list[str], tmp_path: Path) -> None:
     shutil.rmtree(copy / "3_self_training")
     content = yaml.safe_load(SPCL.read_text())
-    content["config"] = [str(EXPERIMENTS / "benchmark/streets.yaml")]
+    content["config"] = [str(EXPERIMENTS / "benchmark/streets_adaptation.yaml")]
     for part in content["stages"].values():
         part["config"] = [str(SPCL.parent / file) for file in part["config"]]
     content["stages"] = {name: content["stages"][name] for name in ("warmup", "contrast")}

@@ -1,6 +1,5 @@
 """``seglab data``: make, check and cache data sets."""
 
-import itertools
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -104,7 +103,7 @@ def _cache(flags: list[str]) -> None:
 
 def _data_sections(flags: list[str]) -> list[str]:
     """Replace every name or ``-c FILE`` by its ``data`` section: the other sections do not matter here."""
-    names = list(itertools.takewhile(lambda word: not word.startswith("-"), flags))
+    names = recipes.leading(flags)
     flags = [*recipes.named(names), *flags[len(names) :]]
     kept, sections = [], []
     left = iter(flags)
