@@ -94,7 +94,10 @@ def leading(words: Sequence[str]) -> list[str]:
     """The names at the beginning of a command line, and the files by ``-c`` among them."""
     end = 0
     while end < len(words) and (words[end] in FILE_FLAGS or not words[end].startswith("-")):
-        end += 2 if words[end] in FILE_FLAGS else 1
+        step = 2 if words[end] in FILE_FLAGS else 1
+        if end + step > len(words):  # a flag without its file is for the parser to name
+            break
+        end += step
     return list(words[:end])
 
 

@@ -48,14 +48,14 @@ def whole(gta5: Path, cityscapes: Path, tmp_path_factory: pytest.TempPathFactory
     """The folder of a chain that ran without a break."""
     runs = tmp_path_factory.mktemp("whole")
     assert main(["chain", str(SPCL), *tiny_flags(gta5, cityscapes), "--runs", str(runs)]) == 0
-    (folder,) = runs.glob("streets/spcl/s3-*")
+    (folder,) = runs.glob("streets_adaptation/spcl/s3-*")
     return folder
 
 
 @pytest.fixture
 def copy(whole: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
-    return shutil.copytree(whole, tmp_path / "streets/spcl" / whole.name)
+    return shutil.copytree(whole, tmp_path / "streets_adaptation/spcl" / whole.name)
 
 
 def test_each_stage_takes_what_it_names(whole: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_chain_killed_in_the_middle_ends_as_one_that_was_not(
     try:
         assert process.stdout
         assert any("2_contrast: running" in line for line in process.stdout)
-        (folder,) = tmp_path.glob("streets/spcl/s3-*")
+        (folder,) = tmp_path.glob("streets_adaptation/spcl/s3-*")
         while not (folder / "2_contrast/checkpoints/last.ckpt").is_file():
             assert process.poll() is None
         alive = holder(folder / "2_contrast")
