@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seglab.cli.load import Loader
-from seglab.cli.train import SeglabCLI
-from seglab.methods import Method
+from seglab.cli.config import build, parse
+from seglab.cli.train import open_session
 from seglab.streets.writer import plan, write_frame
 from seglab.training.preemption import signals_held
+from seglab.training.session import Session
 
 EXPERIMENTS = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
@@ -133,22 +133,18 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def fit(flags: Sequence[str], runs: Path, steps: int, prepare: Callable[[SeglabCLI], None]) -> None:
+def fit(flags: Sequence[str], runs: Path, steps: int, prepare: Callable[[Session], None]) -> None:
     """``seglab fit`` without validation, bar and checkpoints on the way; ``prepare`` sees it before it starts."""
-
-    class Run(SeglabCLI):
-        def fit(self, model: Any, datamodule: Any, **kwargs: Any) -> None:
-            prepare(self)
-            with signals_held():
-                self.trainer.fit(model, datamodule=datamodule)
-
-    Run(
+    session = open_session(
         [
             *("fit", *flags, "--runs", str(runs), "--trainer.max_steps", str(steps)),
             *("--trainer.limit_val_batches", "0", "--trainer.enable_progress_bar", "false"),
             *("--checkpoint_every", str(10 * steps)),
         ]
     )
+    prepare(session)
+    with signals_held():
+        session.trainer.fit(session.method, datamodule=session.data)
     gc.collect()  # loader processes end with their iterators
 
 
@@ -161,9 +157,7 @@ class Bare:
     """
 
     def __init__(self, flags: Sequence[str], steps: int = 1000) -> None:
-        loader = Loader(["validate", *flags, "--ckpt_path", "none"])
-        self.method: Method = loader.model
-        self.data = loader.datamodule
+        self.method, self.data, *_ = build(parse(["validate", *flags]))
         self.trainer: Any = SimpleNamespace(
             global_step=0, max_steps=steps, accumulate_grad_batches=1, world_size=1, global_rank=0,
             training=True, sanity_checking=False, datamodule=self.data, lightning_module=self.method,

@@ -27,7 +27,7 @@ from _turns import NETWORK, compare, config, draw, finish, now, quiet, step_argu
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from seglab.cli.load import Loader
+from seglab.cli.config import build, parse
 
 BASELINE = "supervised"
 RESIDENT_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
@@ -50,7 +50,7 @@ def measure(flags: Sequence[str], steps: int, warmup: int, precision: str) -> di
     """Median seconds per step, and bytes, of one method in this process."""
     quiet()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    built = Loader(["validate", *flags, "--ckpt_path", "none"])
+    built = build(parse(["validate", *flags]))
     clock = Clock()
     trainer = Trainer(
         max_steps=warmup + steps,
@@ -64,7 +64,7 @@ def measure(flags: Sequence[str], steps: int, warmup: int, precision: str) -> di
         enable_model_summary=False,
         callbacks=[clock],
     )
-    trainer.fit(built.model, datamodule=built.datamodule)
+    trainer.fit(built.method, datamodule=built.data)
     if trainer.strategy.root_device.type == "cuda":
         memory = torch.cuda.max_memory_allocated()
     else:

@@ -36,7 +36,7 @@ from _turns import (
     table,
 )
 
-from seglab.cli.train import SeglabCLI
+from seglab.training.session import Session
 
 
 class Source:
@@ -68,8 +68,8 @@ def measure(method: str, flags: Sequence[str], folder: Path, steps: int, warmup:
         loops["hand"] = _by_hand.LOOPS[method](other.method.student, other.method.num_classes)
     source = Source(bare.batch(), loops, steps, warmup)
 
-    def prepare(run: SeglabCLI) -> None:
-        run.datamodule.train_dataloader = lambda: source
+    def prepare(run: Session) -> None:
+        run.data.train_dataloader = lambda: source
 
     fit(flags, folder, warmup + steps + 2, prepare)  # the Trainer asks for a batch before it needs it
     return source.measured()

@@ -22,7 +22,7 @@ import torch
 from _turns import DEVICE, NETWORK, config, draw, finish, fit, quiet, step_arguments, table
 
 from seglab.cli import main as seglab
-from seglab.cli.train import SeglabCLI
+from seglab.training.session import Session
 
 
 class Watched:
@@ -46,14 +46,14 @@ class Watched:
 def measure(flags: Sequence[str], runs: Path, steps: int, warmup: int, images: int) -> dict[str, float]:
     watched: list[Watched] = []
 
-    def prepare(run: SeglabCLI) -> None:
-        load = run.datamodule.train_dataloader
+    def prepare(run: Session) -> None:
+        load = run.data.train_dataloader
 
         def train_dataloader() -> Watched:
             watched.append(Watched(load()))
             return watched[0]
 
-        run.datamodule.train_dataloader = train_dataloader
+        run.data.train_dataloader = train_dataloader
 
     fit(flags, runs, warmup + steps, prepare)
     times = watched[0].times[warmup : warmup + steps + 1]  # the Trainer asks for one batch more than it needs

@@ -7,8 +7,7 @@ from pkgutil import resolve_name
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
-from lightning.pytorch.cli import LightningArgumentParser
+from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
 
 from seglab.files import check_yaml, read_yaml
 from seglab.labels import LabelSpace
@@ -38,17 +37,8 @@ set_loader("yaml", _load_checked, (yaml.YAMLError,))
 set_parsing_settings(subclasses_enabled=[LabelSpace])  # given by the data as an object, not as keys
 
 
-class Parser(LightningArgumentParser):
+class Parser(ArgumentParser):
     """Errors are the message alone: no usage dump before it, no ``Union subtypes`` around it."""
-
-    def add_lightning_class_args(
-        self, lightning_class: Any, nested_key: str, subclass_mode: bool = False, required: bool = True
-    ) -> list[str]:
-        if not subclass_mode:
-            return super().add_lightning_class_args(lightning_class, nested_key, subclass_mode, required)
-        # Lightning would add it as Optional, which buries every message in a list of two.
-        self.add_argument(f"--{nested_key}", type=lightning_class, required=True, sub_configs=True)
-        return [nested_key]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise SeglabError(message)

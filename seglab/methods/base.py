@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from seglab.compat import is_logging_step
 from seglab.data import SegmentationData
 from seglab.data.class_counts import ClassCounts
 from seglab.evaluation import Inference, PseudoLabelQuality, SegmentationMetric
@@ -234,7 +235,7 @@ class Method(LightningModule, ABC):
             terms |= cast(Addition, part).losses(self, batch)
         total = torch.stack([term.float() for term in terms.values()]).sum()
         self.latest = {name: term.detach() for name, term in terms.items()}
-        if not self.trainer._logger_connector.should_update_logs:
+        if not is_logging_step(self.trainer):
             return total  # a value that no logger reads costs the host as much as one that is written
         self.log("train/loss", total.detach(), prog_bar=True)
         if len(terms) > 1:

@@ -6,7 +6,6 @@ import shlex
 import tarfile
 import warnings
 import zipfile
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # Python 2's names, as pickle itself reads them
 from collections.abc import Iterator
 from contextlib import suppress
 from io import BytesIO
@@ -17,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from seglab.compat import IMPORT_MAPPING, NAME_MAPPING
 from seglab.types import SeglabError
 
 MOST = 1 << 26  # bytes of a pickle that are looked through; tensors lie outside it

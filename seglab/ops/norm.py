@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from seglab.compat import BatchNorm
 from seglab.ops.ranks import Total
 from seglab.types import SeglabError
 
 
-def batch_norms(module: nn.Module) -> list[_BatchNorm]:
+def batch_norms(module: nn.Module) -> list[BatchNorm]:
     """Every batch normalisation inside a module."""
-    return [part for part in module.modules() if isinstance(part, _BatchNorm)]
+    return [part for part in module.modules() if isinstance(part, BatchNorm)]
 
 
 @contextmanager
@@ -63,13 +63,13 @@ def local_statistics(module: nn.Module) -> dict[str, Tensor]:
     return {
         f"{path}.{name}": buffer
         for path, norm in module.named_modules()
-        if isinstance(norm, _BatchNorm) and not isinstance(norm, nn.SyncBatchNorm | SyncBatchNormOnCPU)
+        if isinstance(norm, BatchNorm) and not isinstance(norm, nn.SyncBatchNorm | SyncBatchNormOnCPU)
         for name, buffer in norm.named_buffers(recurse=False)
         if buffer.is_floating_point()
     }
 
 
-class SyncBatchNormOnCPU(_BatchNorm):
+class SyncBatchNormOnCPU(BatchNorm):
     """What torch has for GPUs alone: normalises over the images of all ranks while it trains.
 
     Args:
@@ -77,7 +77,7 @@ class SyncBatchNormOnCPU(_BatchNorm):
             timm's ``BatchNormAct2d`` includes.
     """
 
-    def __init__(self, norm: _BatchNorm) -> None:
+    def __init__(self, norm: BatchNorm) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
         self._parameters, self._buffers, self.training = norm._parameters, norm._buffers, norm.training
         self.act, self.drop = (getattr(norm, part, nn.Identity()) for part in ("act", "drop"))
@@ -125,7 +125,7 @@ def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
     for norm in batch_norms(module):
         known = (
             isinstance(norm, BatchNormAct2d | nn.SyncBatchNorm | SingleValueBatchNorm2d)
-            or type(norm).forward is _BatchNorm.forward
+            or type(norm).forward is BatchNorm.forward
         )
         if not known:
             raise SeglabError(f"{type(norm).__name__} has no synchronised form: set trainer.sync_batchnorm to false")
@@ -136,4 +136,4 @@ def _on_cpu(module: nn.Module) -> nn.Module:
     for name, child in module.named_children():
         if (replaced := _on_cpu(child)) is not child:
             setattr(module, name, replaced)
-    return SyncBatchNormOnCPU(module) if isinstance(module, _BatchNorm) else module
+    return SyncBatchNormOnCPU(module) if isinstance(module, BatchNorm) else module

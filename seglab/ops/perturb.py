@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
+from seglab.compat import Dropout
 from seglab.types import require
 
 
@@ -53,7 +53,7 @@ def complementary_masks(whole: Tensor, channels: int) -> Tensor:
 @contextmanager
 def without_dropout(module: nn.Module) -> Iterator[None]:
     """Inside the block, dropout layers pass everything; all else stays in its mode. For labels that a student makes."""
-    active = [part for part in module.modules() if isinstance(part, _DropoutNd) and part.training]
+    active = [part for part in module.modules() if isinstance(part, Dropout) and part.training]
     for part in active:
         part.training = False
     try:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from seglab.compat import copy_all, lerp_all
 from seglab.ops.norm import batch_norms
 from seglab.types import Output, require
 
@@ -81,9 +82,9 @@ class Teacher(nn.Module):
             (averaged if self.average_buffers and pair[0].is_floating_point() else copied).append(pair)
 
         for ours, theirs in _fused(averaged):
-            torch._foreach_lerp_(ours, theirs, 1.0 - decay)
+            lerp_all(ours, theirs, 1.0 - decay)
         for ours, theirs in _fused(copied):
-            torch._foreach_copy_(ours, theirs)
+            copy_all(ours, theirs)
 
 
 def _fused(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[list[Tensor], list[Tensor]]]:

@@ -9,9 +9,8 @@ from typing import Any
 import wandb
 from wandb_workspaces import workspaces as ws
 from wandb_workspaces.reports import v2 as wr
-from wandb_workspaces.reports.v2.internal import ReportViewspec
-from wandb_workspaces.workspaces.internal import View
 
+from seglab.compat import ReportViewspec, View, from_model, internal_names, to_model
 from seglab.files import write_output
 from seglab.report.wandb_panels import COLUMNS, MOST, STEP, lay_out, sections
 from seglab.runs.reading import Run
@@ -48,13 +47,13 @@ def define(project: str, entity: str, name: str, logged: Mapping[str, Sequence[s
         logged: benchmark -> names of its metrics; empty for one workspace of all runs of the project.
     """
     benchmarks = logged or {"": []}
-    workspaces = [_workspace(name, benchmark, metrics)._to_model() for benchmark, metrics in benchmarks.items()]
+    workspaces = [to_model(_workspace(name, benchmark, metrics)) for benchmark, metrics in benchmarks.items()]
     return {
         "kind": KIND,
         "project": project,
         "entity": entity,
         "workspaces": [_plain(workspace, {"entity", "project"}) for workspace in workspaces],
-        "report": _plain(_report(name, benchmarks)._to_model(), {"project"}),
+        "report": _plain(to_model(_report(name, benchmarks)), {"project"}),
     }
 
 
@@ -100,10 +99,10 @@ def load(definition: dict[str, Any]) -> tuple[list[ws.Workspace], wr.Report]:
     """
     try:
         place = {"entity": definition["entity"], "project": definition["project"]}
-        workspaces = [ws.Workspace._from_model(View.model_validate(view | place)) for view in definition["workspaces"]]
+        workspaces = [from_model(ws.Workspace, View.model_validate(view | place)) for view in definition["workspaces"]]
         project = {"name": place["project"], "entityName": place["entity"]}
         model = ReportViewspec.model_validate(definition["report"] | {"project": project})
-        report = wr.Report._from_model(model)
+        report = from_model(wr.Report, model)
     except (KeyError, TypeError, ValueError) as error:
         raise SeglabError(
             f"this version of wandb-workspaces cannot read the dashboard ({error}): write it anew"
@@ -138,7 +137,7 @@ def push(path: Path, project: str = "", entity: str = "") -> list[str]:
     try:
         for view, workspace in zip(definition["workspaces"], workspaces, strict=True):
             workspace.save()
-            view["name"], view["id"] = workspace._internal_name, workspace._internal_id
+            view["name"], view["id"] = internal_names(workspace)
             _save(path, definition)
         report.save()
         definition["report"]["id"] = report.id

@@ -19,6 +19,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from seglab.compat import disable_signal_vote
 from seglab.types import Interrupted
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)  # the time is nearly over; the job or the process is to end
@@ -58,8 +59,7 @@ class Preemption(Callback):
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.world_size > 1:
             self._group = dist.new_group(backend="gloo")
-            # Lightning's own vote broadcasts and synchronises with the GPU in every step, and hears rank 0 alone
-            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+            disable_signal_vote(trainer)
         for logger in trainer.loggers:
             logger.log_metrics = self._spared(logger.log_metrics)  # type: ignore[method-assign]
         if threading.current_thread() is threading.main_thread():

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning.fabric.loggers.csv_logs import _ExperimentWriter
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch import LightningModule, Trainer
@@ -25,6 +24,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
+from seglab.compat import ExperimentWriter, is_logging_step, logged_step, logged_values
 from seglab.files import write_whole
 from seglab.methods import Method
 from seglab.runs.directory import CONFUSION, METRICS, SUMMARY
@@ -74,7 +74,7 @@ class MetricsLogger(CSVLogger):
             self.experiment.save()
 
 
-class _AppendingWriter(_ExperimentWriter):
+class _AppendingWriter(ExperimentWriter):
     """Lightning's writer, but for a file that exists: it is continued, and rewritten in one step."""
 
     def _check_log_dir_exists(self) -> None:
@@ -160,11 +160,9 @@ class RunRecord(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         # Lightning logs a step after the hooks in which its checkpoint is written; a process may be killed in between.
-        connector = trainer._logger_connector
-        if trainer.training and connector.should_update_logs:
-            step = trainer.fit_loop.epoch_loop._batches_that_stepped
-            values = convert_tensors_to_scalars(connector.metrics["log"])
-            checkpoint["due"] = {"epoch": trainer.current_epoch, "step": step, **values}
+        if trainer.training and is_logging_step(trainer):
+            values = convert_tensors_to_scalars(logged_values(trainer))
+            checkpoint["due"] = {"epoch": trainer.current_epoch, "step": logged_step(trainer), **values}
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._due = checkpoint.get("due", {})

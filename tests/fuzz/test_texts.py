@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from probes import EXPERIMENTS
 
-from seglab.cli.load import check
+from seglab.cli.config import check
 from seglab.data.files import Item
 from seglab.data.lists import choose_labeled, leave_out
 from seglab.files import read_json, read_yaml

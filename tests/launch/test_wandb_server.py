@@ -8,7 +8,7 @@ import yaml
 from probes import EXPERIMENTS
 
 from seglab.cli import main
-from seglab.cli.load import _Parse, check
+from seglab.cli.config import check
 from seglab.launch.sweep import SweepRun, read_sweep
 from seglab.runs.arguments import expand_run
 
@@ -55,7 +55,7 @@ def test_values_mean_the_same_to_an_agent_and_to_a_config_file(tmp_path: Path) -
     (run,) = read_sweep(path)
     words = agent_command(sweep, run.parameters)
     assert words == ["/usr/bin/env", *run.command]
-    config = _Parse(expand_run(words[2:])).config.fit
+    config = check(words[2:])
     assert config.trainer.max_time is None
     assert config.trainer.enable_progress_bar is False
     assert config.trainer.devices in (2, "2")

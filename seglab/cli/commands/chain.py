@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from rich.console import Console
 
 from seglab.cli.commands.flags import FlagParser, split_flags
@@ -117,12 +118,13 @@ def _parse(read: Chain, files: Sequence[str], flags: Sequence[str], file: str) -
         SeglabError: a file, flag or value of a stage is wrong.
     """
     from seglab.cli.commands.pseudo_label import parse as parse_labels
-    from seglab.cli.load import parse
+    from seglab.cli.config import parse
 
     configs, folder = {}, Path("CHAIN")  # the folder is chosen by the configs
     for stage in read.stages:
         try:
-            configs[stage.folder] = parse(["fit", *stage.arguments(folder, files, flags)])
+            config = parse(["fit", *stage.arguments(folder, files, flags)])
+            configs[stage.folder] = config.options, yaml.safe_load(config.text)
             if labels := label_flags(stage.takes, folder, folder / stage.folder):
                 parse_labels(labels)
         except SeglabError as error:

@@ -3,19 +3,18 @@
 import argparse
 import os
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import torch
 import yaml
 from rich.console import Console
 from torch import Tensor
 
-from seglab.cli.load import Loader
-from seglab.cli.train import rank, silence
-from seglab.data import SegmentationData
+from seglab.cli.train import open_session, silence
 from seglab.ops.pseudo import ClassBalanced, Fixed
-from seglab.runs.arguments import expand_run
+from seglab.training.place import rank
 from seglab.training.pseudo_labels import Rule, print_coverage, write_pseudo_labels
+from seglab.training.session import loaded
 from seglab.types import SeglabError
 
 
@@ -64,22 +63,22 @@ def pseudo_label(args: list[str]) -> None:
 
     silence()
     alone = ["--trainer.devices", "1", "--trainer.num_nodes", "1", "--trainer.strategy", "auto"]
-    loader = Loader(expand_run(["validate", options.run_dir, "--ckpt_path", options.ckpt_path, *alone, *flags]))
-    device = loader.trainer.strategy.root_device
-    method = loader.loaded().to(device)
+    session = open_session(["validate", options.run_dir, "--ckpt_path", options.ckpt_path, *alone, *flags])
+    checkpoint = Path(str(session.place.checkpoint))
+    device = session.trainer.strategy.root_device
+    method = loaded(session.method, str(checkpoint)).to(device)
     if options.by not in method.evaluated():
         raise SeglabError(f"--by {options.by}: this run has {' and '.join(method.evaluated())}")
-    network, checkpoint = method.evaluated()[options.by], Path(loader.config.validate.ckpt_path)
+    network = method.evaluated()[options.by]
 
     def predict(image: Tensor) -> Tensor:
-        with torch.inference_mode(), loader.trainer.precision_plugin.forward_context():
+        with torch.inference_mode(), session.trainer.precision_plugin.forward_context():
             return method.evaluation(network, image.to(device).float() / 255)
 
     file = checkpoint.stat()
     named = {"by": options.by, "checkpoint": str(checkpoint)}
-    source = yaml.safe_load(loader.text) | named | {"bytes": file.st_size, "changed": file.st_mtime_ns}
-    data = cast(SegmentationData, loader.datamodule)
+    source = yaml.safe_load(session.config.text) | named | {"bytes": file.st_size, "changed": file.st_mtime_ns}
     about = {"run": options.run_dir, **named, "rule": repr(rule)}
-    thresholds, coverage = write_pseudo_labels(options.output, predict, data, rule, source, about)
+    thresholds, coverage = write_pseudo_labels(options.output, predict, session.data, rule, source, about)
     print_coverage(thresholds, coverage, Console())
     print(f"seglab: pseudo-labels written to {options.output}")

@@ -36,11 +36,13 @@ def submit(flags: list[str]) -> None:
         if not rest[0].startswith("-"):
             _refuse_queued(Path(rest[0]))  # a run that never started has no config yet
 
-    from seglab.cli.load import check, new_folder
+    from seglab.cli.config import parse
+    from seglab.training.place import new_folder
 
-    config = check(["fit", *rest])
+    read = parse(["fit", *rest])
+    config = read.options
     ranks = slurm.trainer_flags(config.trainer)
-    folder = new_folder(config).resolve()
+    folder = new_folder(read).resolve()
     if (folder / "config.yaml").is_file() and config.ckpt_path != "last":
         raise SeglabError(f"{folder} already holds a run: continue it with `seglab submit {folder}`")
     command = [sys.executable, "-m", "seglab", "fit", *rest, f"--run_dir={folder}", "--ckpt_path=last", *ranks]

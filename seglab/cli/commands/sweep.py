@@ -92,7 +92,7 @@ class Check:
         said = {name: value for name, value in kinds.items() if name.startswith(("config", "trainer."))}
         key = json.dumps([said, sorted(kinds), [word for word in run.command if not word.startswith("--")]])
         if key not in self._trainers or not values <= self._values:
-            from seglab.cli.load import check
+            from seglab.cli.config import check
             from seglab.launch.conflicts import refuse_conflicts
 
             with self.naming(run):
