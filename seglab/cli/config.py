@@ -1,13 +1,16 @@
 """From a command line to a config, and from a config to objects; nothing runs here."""
 
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, lazy_instance
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import Trainer
@@ -15,21 +18,36 @@ from torch.optim import Optimizer
 
 import seglab.data
 import seglab.methods  # noqa: F401 - short class names in YAML are found among imported classes
-from seglab.cli.parser import Parser, check_files, check_sections, config_logger
+from seglab.cli.explain import explain
+from seglab.cli.parser import Parser, check_sections, check_words, config_logger
+from seglab.cli.renamed import translated
 from seglab.data import SegmentationData
 from seglab.evaluation.inference import Inference
 from seglab.evaluation.writer import FORMATS
 from seglab.methods import Addition, Method, Schedule
-from seglab.networks import NetworkFactory
+from seglab.networks import Network, NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
+from seglab.runs import directory
 from seglab.runs.arguments import expand_run
 from seglab.training.panels import PanelSettings
 from seglab.training.place import Config, initial_weights
 from seglab.training.session import TRAINER_DEFAULTS, Parts
 from seglab.training.tensorboard import TensorBoardRun  # noqa: F401 - found by its short name
+from seglab.types import SeglabError
 
 # Config sections that fill Method's arguments.
 SHARED = ("network", "criterion", "optimizer", "schedule", "evaluation", "additions", "init_from")
+
+# Section -> what its classes are below.
+BASES = {
+    "model": Method,
+    "data": SegmentationData,
+    "network": Network,
+    "criterion": Criterion,
+    "optimizer": Optimizer,
+    "evaluation": Inference,
+    "additions": Addition,
+}
 
 
 def make_parser(command: str) -> Parser:
@@ -78,9 +96,19 @@ def parse(args: list[str]) -> Config:
         SeglabError: a file, key or value in it is wrong.
     """
     command, *words = expand_run(args)
-    check_files(words)
+    if len(args) > 1 and not args[1].startswith("-"):  # a run directory: one of before may have old keys
+        before = directory.read_config(Path(args[1]))
+        if (now := translated(before)) != before:
+            words[1] = yaml.safe_dump(now)
+        check_words(words[2:])
+    else:
+        check_words(words)
     parser = make_parser(command)
-    options = parser.parse_args(words)
+    try:
+        options = parser.parse_args(words)
+    except SeglabError as error:
+        keys = re.findall(r"--([a-z_][\w.]*)", parser.format_help())
+        raise SeglabError(explain(str(error), words, keys, BASES)) from error
     check_sections(options)
     return Config(command, options, _text(parser, options))
 

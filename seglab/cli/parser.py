@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
 
+from seglab.cli.renamed import renamed
 from seglab.files import check_yaml, read_yaml
 from seglab.labels import LabelSpace
 from seglab.runs import recipes
@@ -26,7 +27,7 @@ def _load_checked(text: str) -> Any:
     check_yaml(text)
     try:
         content = _load(text)
-    except ValueError as error:  # numbers that are none
+    except ValueError as error:  # invalid dates and numbers
         raise yaml.YAMLError(str(error)) from error
     if isinstance(content, dict):  # without what `expand_run` has made of a recipe
         content = {key: value for key, value in content.items() if key not in recipes.KEYS}
@@ -41,6 +42,8 @@ class Parser(ArgumentParser):
     """Errors are the message alone: no usage dump before it, no ``Union subtypes`` around it."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:  # of a part of the config: the parser of the whole adds the key
+            super().error(message, ex)
         raise SeglabError(message)
 
 
@@ -85,16 +88,39 @@ def config_logger() -> logging.Logger:
     return logger
 
 
-def check_files(args: list[str]) -> None:
-    """Read the files that ``-c`` names: jsonargparse would not say which of them is wrong.
+def check_words(words: list[str]) -> None:
+    """Read the files that ``-c`` names, as jsonargparse would not say which of them is wrong; refuse renamed keys.
 
     Raises:
-        SeglabError: one is not text, not YAML, no mapping, or names another.
+        SeglabError: a file is not text, not YAML, no mapping, or names another; or a key has another name now.
     """
-    for file in files_first(args)[0]:
+    files, flags = files_first(words)
+    for file in files:
         path = Path(file.removeprefix("--config="))
         content = read_yaml(path) if path.is_file() else {}
         if not isinstance(content, dict):
             raise SeglabError(f"{path} is no config: its top level has no keys")
         if "config" in content:
             raise SeglabError(f"{path} names another config: give each with a -c of its own")
+        if content:
+            for key, line in key_lines(path.read_text()).items():
+                if found := renamed(key):
+                    raise SeglabError(f"{path}, line {line}: the key {found[0]} is named {found[1]} now")
+    for flag in flags:
+        if flag.startswith("--") and (found := renamed(flag[2:].partition("=")[0])):
+            raise SeglabError(f"{flag}: the key {found[0]} is named {found[1]} now")
+
+
+def key_lines(text: str) -> dict[str, int]:
+    """Dotted keys of a YAML mapping -> lines, from 1."""
+    lines: dict[str, int] = {}
+
+    def walk(node: yaml.Node | None, prefix: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                name = f"{prefix}.{key.value}".removeprefix(".")
+                lines[name] = key.start_mark.line + 1
+                walk(value, name)
+
+    walk(yaml.compose(text, yaml.SafeLoader), "")
+    return lines

@@ -8,6 +8,7 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seglab.cli.config import build, parse
+from seglab.cli.help import show_help
 from seglab.files import release
 from seglab.training.failures import explained
 from seglab.training.place import find_place, rank
@@ -39,6 +40,9 @@ def run(args: list[str]) -> None:
     Raises:
         SeglabError: the config is wrong or the run fails for a reason that the user can mend.
     """
+    if args[1:] and args[1] in ("-h", "--help"):
+        show_help(args[0], args[2:])
+        return
     silence()
     if rank():
         end_with_first()

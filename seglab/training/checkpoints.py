@@ -74,12 +74,12 @@ class Checkpoints(Checkpoint):
     Args:
         record: of the same run; it decides what is best.
         preemption: asked after every optimiser step, and validation, whether to save because the run stops there.
-        numbers: asked before every save whether training is still sound; it raises otherwise.
+        finite: asked before every save whether training is still sound; it raises otherwise.
         every_n_steps: optimiser steps between two saves; 0: a twentieth of the run, at most 500 steps.
     """
 
-    def __init__(self, record: RunRecord, preemption: Preemption, numbers: FiniteCheck, every_n_steps: int = 0) -> None:
-        self.record, self.preemption, self.numbers, self.every_n_steps = record, preemption, numbers, every_n_steps
+    def __init__(self, record: RunRecord, preemption: Preemption, finite: FiniteCheck, every_n_steps: int = 0) -> None:
+        self.record, self.preemption, self.finite, self.every_n_steps = record, preemption, finite, every_n_steps
         self._step = -1
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -98,7 +98,7 @@ class Checkpoints(Checkpoint):
             return  # validation comes next and saves: a run killed in it would skip it when resumed from here
         stops = self.preemption.asked()
         if stops or step % period == 0 or step == trainer.max_steps:
-            self.numbers.check(trainer, module)
+            self.finite.check(trainer, module)
             trainer.save_checkpoint(self.record.folder / LAST)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:

@@ -17,7 +17,7 @@ from seglab.training.record import RunRecord
 from seglab.types import Batch, SeglabError
 
 
-class Step(NamedTuple):
+class CheckedStep(NamedTuple):
     """One optimiser step of this rank, kept until the next look at it.
 
     Attributes:
@@ -46,7 +46,7 @@ class FiniteCheck(Callback):
     def __init__(self, record: RunRecord) -> None:
         self.record = record
         self._weights: list[Parameter] = []
-        self._steps: list[Step] = []
+        self._steps: list[CheckedStep] = []
         self._terms: dict[str, list[Tensor]] = {}
         self._samples: dict[str, list[str]] = {}
 
@@ -66,7 +66,7 @@ class FiniteCheck(Callback):
         gradients = loss
         if trainer.scaler is None:  # a scaler tries scales whose gradients overflow, and skips such steps
             gradients = _finite([p.grad for p in self._weights if p.grad is not None])
-        self._steps.append(Step(trainer.global_step + 1, (loss, gradients), self._terms, self._samples))
+        self._steps.append(CheckedStep(trainer.global_step + 1, (loss, gradients), self._terms, self._samples))
         self._terms, self._samples = {}, {}
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:

@@ -102,7 +102,7 @@ def signals_held() -> Iterator[None]:
     """Let signals wait until training starts, and again once it was interrupted.
 
     SLURM signals all processes of a job: loader processes that start meanwhile, and a run cannot end well without,
-    inherit the mask. An interrupted rank ends in peace, although ``srun`` ends all as soon as the first is gone.
+    inherit the mask. An interrupted rank finishes cleaning up, although ``srun`` ends all as soon as the first is gone.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     atexit.register(_end_loaders)

@@ -53,7 +53,16 @@ def _check(flags: list[str]) -> None:
     from seglab.data.checks.report import print_report, write_bad, write_sheet
 
     parser = FlagParser("data check", "Verify a data set before training.")
-    parser.add_argument("--data", type=SegmentationData, required=True, sub_configs=True, help="A data set class.")
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help="Benchmark file, whose data section is used; repeatable."
+    )
+    parser.add_argument(
+        "--data",
+        type=SegmentationData,
+        required=True,
+        sub_configs=True,
+        help="A data set class, with its options as --data.KEY VALUE.",
+    )
     parser.add_argument("--sheet", type=str, default="", help="Write a contact sheet with overlays to this PNG.")
     parser.add_argument("--bad", type=str, default="", help="List the images to leave out in this file, for data.skip.")
     parser.add_argument("--workers", type=int, default=0, help="Images decoded at once; 0: as the cores allow.")
@@ -79,7 +88,16 @@ def _cache(flags: list[str]) -> None:
     from seglab.data.cache import verify_cache, write_cache
 
     parser = FlagParser("cache", "Decode every image and mask once, into a folder that --data.cache reads.")
-    parser.add_argument("--data", type=SegmentationData, required=True, sub_configs=True, help="A data set class.")
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help="Benchmark file, whose data section is used; repeatable."
+    )
+    parser.add_argument(
+        "--data",
+        type=SegmentationData,
+        required=True,
+        sub_configs=True,
+        help="A data set class, with its options as --data.KEY VALUE.",
+    )
     parser.add_argument("--output", type=str, required=True, help="Folder to write to; again to finish or update it.")
     parser.add_argument("--scale", type=float, default=1.0, help="Resize by it; below 1 only training images go in.")
     parser.add_argument("--workers", type=int, default=0, help="Decoding threads; 0: one per CPU core.")
