@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("IMPORT_MAPPING", "NAME_MAPPING", "ExperimentWriter", "BatchNorm", "Dropout", "ReportViewspec", "View"),
-    *("copy_all", "disable_signal_vote", "is_logging_step", "lerp_all", "logged_values", "logged_step"),
+    *("copy_all", "disable_signal_vote", "purge_from", "is_logging_step", "lerp_all", "logged_values", "logged_step"),
     *("internal_names", "from_model", "to_model"),
 ]
 
@@ -94,6 +94,12 @@ def disable_signal_vote(trainer: Any) -> None:
     loop = trainer.fit_loop.epoch_loop
     assert hasattr(loop, "_broadcast_sigterm_tensor")
     loop._broadcast_sigterm_tensor = lambda: None
+
+
+def purge_from(logger: Any, step: int) -> None:
+    """Have Lightning's TensorBoard logger open its files anew and hide what earlier ones say of ``step`` and later."""
+    logger._kwargs["purge_step"] = step
+    logger._experiment = None
 
 
 # wandb-workspaces

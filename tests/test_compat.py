@@ -51,6 +51,17 @@ def test_lightning_says_what_it_logs_and_votes_on_signals() -> None:
     compat.disable_signal_vote(trainer)
 
 
+def test_tensorboard_is_opened_anew(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    logger = TensorBoardLogger(tmp_path)
+    first = logger.experiment
+    compat.purge_from(logger, 3)
+    assert logger.experiment is not first, f"changed in lightning {compat.installed('lightning')}"
+    assert logger.experiment.purge_step == 3
+
+
 def test_wandb_workspaces_become_specifications_and_come_back() -> None:
     ws = pytest.importorskip("wandb_workspaces.workspaces")
     workspace = ws.Workspace(name="all", entity="e", project="p", sections=[])

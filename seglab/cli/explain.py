@@ -24,7 +24,7 @@ def explain(message: str, words: list[str], keys: Iterable[str], bases: Mapping[
         keys: all dotted keys of the parser.
         bases: section -> base of its classes.
     """
-    parents = KEY.findall(message)
+    parents = list(dict.fromkeys(KEY.findall(message)))  # some parts say it twice
     owner = CLASS.findall(message)
     if found := re.search(r"[Uu]nrecognized arguments: --(\S+)", message):
         return _unknown(found[1].partition("=")[0], keys, words)
@@ -53,16 +53,19 @@ def explain(message: str, words: list[str], keys: Iterable[str], bases: Mapping[
 def _unknown(key: str, keys: Iterable[str], words: list[str]) -> str:
     plain = key.replace("init_args.", "")
     if "." not in plain or plain.partition(".")[0] not in {name.partition(".")[0] for name in keys}:
-        keys = {name.partition(".")[0] for name in keys}
+        keys = {name.partition(".")[0] for name in keys} - {"help", "print_config"}
+        near = _near(plain.partition(".")[0], keys)
+    else:
+        near = _near(plain, keys)
     first = key.partition(".")[0]
     if first in ("class_path", "init_args"):
         file = next((Path(word) for word in reversed(files_first(words)[0]) if _lines(word).get(first)), None)
         return f"{file} is the content of one section, as of network: give it with --network {file} in place of -c"
-    return f"there is no key {plain}{_place(plain, words)}{_near(plain, sorted(keys))}"
+    return f"there is no key {plain}{_place(plain, words)}{near}"
 
 
 def _near(word: str, choices: Iterable[str]) -> str:
-    names = list(choices)
+    names = sorted(set(choices))
     near = get_close_matches(word, names, 3, 0.6)
     if near:
         return f"; near it: {', '.join(near)}"

@@ -195,7 +195,7 @@ class Method(LightningModule, ABC):
 
     @property
     def has_teacher(self) -> bool:
-        return "teacher" in self._modules
+        return "teacher" in dict(self.named_children())
 
     def evaluated(self) -> dict[str, nn.Module]:
         """The networks that validation scores, by name."""

@@ -9,6 +9,7 @@ import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from seglab.compat import purge_from
 from seglab.labels import LabelSpace
 from seglab.training.loggers import Panel, RunLogger
 from seglab.types import SeglabError
@@ -50,8 +51,7 @@ class TensorBoardRun(RunLogger, TensorBoardLogger):
     def start(self, step: int, environment: dict[str, Any]) -> None:
         if step:  # events of this step and later are from a session that died after its checkpoint
             self.experiment.close()
-            self._kwargs["purge_step"] = step
-            self._experiment = None
+            purge_from(self, step)
         for name, content in (("config", self._config), ("environment", environment)):
             self.experiment.add_text(name, f"```yaml\n{yaml.safe_dump(content, sort_keys=False)}```", step)
 
