@@ -51,15 +51,19 @@ def test_lightning_says_what_it_logs_and_votes_on_signals() -> None:
     compat.disable_signal_vote(trainer)
 
 
-def test_tensorboard_is_opened_anew(tmp_path: Path) -> None:
+def test_tensorboard_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorboard")
     from lightning.pytorch.loggers import TensorBoardLogger
 
+    opened: list[dict] = []
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", lambda **options: opened.append(options) or object())
     logger = TensorBoardLogger(tmp_path)
-    first = logger.experiment
-    compat.purge_from(logger, 3)
-    assert logger.experiment is not first, f"changed in lightning {compat.installed('lightning')}"
-    assert logger.experiment.purge_step == 3
+    for step in (None, 3):
+        if step is not None:
+            compat.purge_from(logger, step)
+        assert logger.experiment
+        assert opened[-1].get("purge_step") == step, f"changed in lightning {compat.installed('lightning')}"
+    assert len(opened) == 2
 
 
 def test_wandb_workspaces_become_specifications_and_come_back() -> None:
