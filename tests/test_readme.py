@@ -14,9 +14,9 @@ import pytest
 import yaml
 from layouts import save
 from probes import EXPERIMENTS, ROOT, column, fit_command, only_run
-from seglab.cli.config import check
 
 from seglab.cli import main
+from seglab.cli.config import check
 
 READMES = sorted([ROOT / "README.md", *ROOT.glob("seglab/**/README.md"), *EXPERIMENTS.glob("README.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in READMES]
