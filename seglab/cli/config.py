@@ -52,7 +52,9 @@ BASES = {
 
 def make_parser(command: str) -> Parser:
     """The parser of ``fit``, ``validate``, ``test`` or ``predict``: one tree of sections for all four."""
-    parser = Parser(prog=f"seglab {command}", logger=config_logger(), allow_abbrev=False)
+    parser = Parser(
+        prog=f"seglab {command}", description="A run of seglab.", logger=config_logger(), allow_abbrev=False
+    )
     add = parser.add_argument
     add("-c", "--config", action=ActionConfigFile, help="YAML file; again for more, of which later ones win.")
     add("--seed_everything", type=NonNegativeInt, default=0, help="Seed of the run, 0 or more.")
@@ -79,7 +81,7 @@ def make_parser(command: str) -> Parser:
     add("--evaluation", type=Inference, required=True, sub_configs=True)
     add("--additions", type=list[Addition], default=[], sub_configs=True)
     add("--panels", type=PanelSettings, default=PanelSettings())
-    parser.add_class_arguments(Trainer, "trainer", fail_untyped=False, instantiate=False, sub_configs=True)
+    parser.add_lightning_class_args(Trainer, "trainer")
     parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
     for section in SHARED:
         parser.link_arguments(section, f"model.init_args.{section}")

@@ -7,9 +7,10 @@ from pkgutil import resolve_name
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
+from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
+from lightning.pytorch.cli import LightningArgumentParser
 
-from seglab.cli.renamed import renamed
+from seglab.cli.renamed import renamed, replaced
 from seglab.files import check_yaml, read_yaml
 from seglab.labels import LabelSpace
 from seglab.runs import recipes
@@ -38,8 +39,8 @@ set_loader("yaml", _load_checked, (yaml.YAMLError,))
 set_parsing_settings(subclasses_enabled=[LabelSpace])  # given by the data as an object, not as keys
 
 
-class Parser(ArgumentParser):
-    """Errors are the message alone: no usage dump before it, no ``Union subtypes`` around it."""
+class Parser(LightningArgumentParser):
+    """LightningCLI's parser; its errors are the message alone, without usage and without ``Union subtypes``."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:  # of a part of the config: the parser of the whole adds the key
@@ -96,19 +97,29 @@ def check_words(words: list[str]) -> None:
     """
     files, flags = files_first(words)
     for file in files:
+        if file in ("-c", "--config"):
+            continue
         path = Path(file.removeprefix("--config="))
-        content = read_yaml(path) if path.is_file() else {}
+        if not path.is_file():
+            raise SeglabError(f"-c {path}: there is no such file")
+        content = read_yaml(path)
         if not isinstance(content, dict):
             raise SeglabError(f"{path} is no config: its top level has no keys")
         if "config" in content:
             raise SeglabError(f"{path} names another config: give each with a -c of its own")
         if content:
             for key, line in key_lines(path.read_text()).items():
-                if found := renamed(key):
-                    raise SeglabError(f"{path}, line {line}: the key {found[0]} is named {found[1]} now")
+                _refuse_old(key, f"{path}, line {line}")
     for flag in flags:
-        if flag.startswith("--") and (found := renamed(flag[2:].partition("=")[0])):
-            raise SeglabError(f"{flag}: the key {found[0]} is named {found[1]} now")
+        if flag.startswith("--"):
+            _refuse_old(flag[2:].partition("=")[0], flag)
+
+
+def _refuse_old(key: str, place: str) -> None:
+    if found := renamed(key):
+        raise SeglabError(f"{place}: the key {found[0]} is named {found[1]} now")
+    if found := replaced(key):
+        raise SeglabError(f"{place}: there is no key {found[0]} any more: {found[1]}")
 
 
 def key_lines(text: str) -> dict[str, int]:

@@ -8,6 +8,25 @@ RENAMED = {
     "start": "init_from",
     "schedule.head_factor": "schedule.head_lr_mult",
     "model.strong_statistics": "model.update_bn_on_strong",
+    "data.statistics": "data.counts",
+    "data.source.statistics": "data.source.counts",
+    "data.target.statistics": "data.target.counts",
+}
+
+# Key that is no more -> what to write for it, because its value means something else now.
+REPLACED = {
+    "network.aux": "give network.aux_weight, the weight of the auxiliary head's loss (0: no head)",
+    "model.aux_supervised_weight": "give network.aux_weight, which every method uses",
+    "model.freeze_norm": "give network.train_norms: frozen",
+    "model.mix": "give model.mixing: CutMix, ClassMix or CutOut",
+    "model.mix_probability": "give model.mixing with its probability",
+    **{
+        f"model.{name}": f"give model.contrast.{name}"
+        for name in (
+            *("anchors", "negatives", "queue", "first_queue", "enqueued"),
+            *("anchor_confidence", "low_rank", "high_rank"),
+        )
+    },
 }
 
 
@@ -17,11 +36,17 @@ def renamed(key: str) -> tuple[str, str] | None:
     Args:
         key: with or without init_args; ``model.init_args.strong_statistics`` is ``model.strong_statistics``.
     """
+    return _found(key, RENAMED)
+
+
+def replaced(key: str) -> tuple[str, str] | None:
+    """The key of ``REPLACED`` that a dotted key is, or lies in, and what to write for it."""
+    return _found(key, REPLACED)
+
+
+def _found(key: str, table: Mapping[str, str]) -> tuple[str, str] | None:
     plain = ".".join(part for part in key.split(".") if part != "init_args")
-    for old, new in RENAMED.items():
-        if plain == old or plain.startswith(f"{old}."):
-            return old, new
-    return None
+    return next(((old, new) for old, new in table.items() if plain == old or plain.startswith(f"{old}.")), None)
 
 
 def translated(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -106,7 +106,7 @@ class Session:
         ]
         arguments["logger"] = [MetricsLogger(folder), *_with_sweep(_as_list(arguments["logger"]))]
         self.trainer = make_trainer(arguments)
-        batches = {f"data.{key}": batch for key, batch in self.data.batches(list(self.method.reads)).items()}
+        batches = {f"data.{key}": batch for key, batch in self.data.batches(self.method.reads).items()}
         check_division(batches, self.trainer.num_devices * self.trainer.num_nodes)
         self._open_folder()
         identity = self.config.identity | {"split": self.data.split}
