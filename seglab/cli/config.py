@@ -28,7 +28,7 @@ from seglab.methods import Addition, Method, Schedule
 from seglab.networks import Network, NetworkFactory
 from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
-from seglab.runs.arguments import expand_run
+from seglab.runs.arguments import expand_run, is_run
 from seglab.training.panels import PanelSettings
 from seglab.training.place import Config, initial_weights
 from seglab.training.session import TRAINER_DEFAULTS, Parts
@@ -98,7 +98,7 @@ def parse(args: list[str]) -> Config:
         SeglabError: a file, key or value in it is wrong.
     """
     command, *words = expand_run(args)
-    if len(args) > 1 and not args[1].startswith("-"):  # a run directory: one of before may have old keys
+    if len(args) > 1 and is_run(args[1]):  # one of before may have old keys
         before = directory.read_config(Path(args[1]))
         if (now := translated(before)) != before:
             words[1] = yaml.safe_dump(now)

@@ -30,7 +30,7 @@ class Config(NamedTuple):
     @property
     def parent(self) -> Path:
         """The folder in which new runs of this benchmark and method get a folder each."""
-        return Path(self.options.runs) / self.options.benchmark / method_name(self.options).lower()
+        return directory.folder_of(self.options.runs, self.options.benchmark, method_name(self.options))
 
     @property
     def identity(self) -> dict[str, Any]:
