@@ -76,7 +76,8 @@ def prepared(command: str, place: Path) -> list[str]:
     for placeholder, meant in {
         "RUN_DIR": run,
         "~/camvid": "camvid",
-        "~/city": "camvid",
+        "$split": "1/8",
+        "$seed": "1",
         "...": "camvid fixmatch --data.root camvid",
     }.items():
         command = command.replace(placeholder, meant)
@@ -103,6 +104,8 @@ def test_commands_are_understood(
             assert main([*words, "--dry-run"]) == 0, capsys.readouterr().err
         case "sweep" | "chain":  # needs a cluster or a server
             assert Path(words[1]).is_file()
+        case "compare" if words[1].startswith("runs/sweeps/"):
+            assert (EXPERIMENTS / f"sweeps/{Path(words[1]).name}.yaml").is_file()
         case _:
             assert main(words) == 0, capsys.readouterr().err
 

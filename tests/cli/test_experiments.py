@@ -95,7 +95,7 @@ def test_experiments_are_installed(tmp_path: Path) -> None:
     """A wheel has every YAML file once, so that names work without a checkout."""
     tree = tmp_path / "tree"
     tree.mkdir()
-    for part in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for part in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / part, tree)
     ignore = shutil.ignore_patterns("__pycache__", "pictures", "bench", "render_streets")
     for part in ("seglab", "experiments"):
@@ -104,8 +104,11 @@ def test_experiments_are_installed(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=tree, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
-    held = {name.partition("/experiments/")[2] for name in zipfile.ZipFile(wheel).namelist() if "/experiments/" in name}
-    assert held == {path.relative_to(EXPERIMENTS).as_posix() for path in EXPERIMENTS.glob("*/*.yaml")}
+    held = set(zipfile.ZipFile(wheel).namelist())
+    yaml_files = {f"seglab/{path.relative_to(ROOT).as_posix()}" for path in EXPERIMENTS.glob("*/*.yaml")}
+    modules = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("seglab/**/*.py")}
+    assert yaml_files | modules <= held, "a new package needs a line in pyproject.toml"
+    assert len([name for name in held if "/experiments/" in name]) == len(yaml_files)
 
 
 def test_own_folder(folder: Path, tmp_path: Path) -> None:
