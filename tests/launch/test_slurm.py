@@ -156,7 +156,7 @@ def test_stages_of_a_chain_wait_for_each_other(
     method = [str(EXPERIMENTS / "method/spcl.yaml")]
     takes = {"init_from": {"run": "first"}, "data.pseudo_labels": {"run": "first", "threshold": 0.0}}
     stages = {"first": {"config": method}, "second": {"config": method} | takes}
-    common = [str(EXPERIMENTS / "benchmark/camvid_1_8.yaml")]
+    common = [str(EXPERIMENTS / "benchmark/camvid.yaml")]
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({"config": common, "stages": stages}, sort_keys=False))
     flags = [f"--{key}={value}" for key, value in TINY.items() if not key.startswith("config")]
     where = [f"--data.root={camvid}", "--trainer.callbacks+=slow_step.SlowStep", "--runs", str(tmp_path)]
