@@ -48,7 +48,7 @@ class DataSet(SegmentationData, ABC):
         rare_classes: prefer labeled images and crops that show rare classes; off by default.
         category_cap: labeled crops are drawn again, up to 10 times, until they show two classes or more and each has
             less than this share of the labeled pixels; 0.75 in mmsegmentation's recipes, 1 for none. Unlabeled crops
-            stay as they are (the official code of DAFormer caps them too, by labels that it should not have).
+            stay as they are, as in the official code of DAFormer.
         pseudo_labels: folder that ``seglab pseudo-label`` wrote; unlabeled samples then have ``pseudo``.
         counts: folder for the class counts of data sets.
         cache: folder that ``seglab data cache`` wrote for this data set; empty: the files are decoded whenever they

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import reduce
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from seglab.data.geometry import resize_image
 from seglab.types import Output, require
 
 Forward = Callable[[Tensor], Output]  # a network, of images B 3 H W
+Average = Literal["probabilities", "logits"]
 
 
 class Inference(ABC):
@@ -22,17 +24,22 @@ class Inference(ABC):
     Args:
         scales: factors by which the image is resized; 1.0 is the image itself.
         flip: average with the prediction of the horizontally mirrored image.
+        average: what is averaged over windows and resized to the image's size; scales and flips are averaged as
+            probabilities in either case.
 
     Raises:
         SeglabError: a setting is outside its range.
     """
 
-    def __init__(self, scales: tuple[float, ...] = (1.0,), flip: bool = False) -> None:
+    def __init__(
+        self, scales: tuple[float, ...] = (1.0,), flip: bool = False, average: Average = "probabilities"
+    ) -> None:
         require(
             bool(scales) and all(s > 0 for s in scales), f"{type(self).__name__}.scales", scales, "give factors > 0"
         )
         self.scales = scales
         self.flip = flip
+        self.average = average
 
     @torch.no_grad()
     def __call__(self, network: Forward, image: Tensor) -> Tensor:
@@ -45,13 +52,23 @@ class Inference(ABC):
         size = (image.shape[-2], image.shape[-1])
         for scale in self.scales:
             view = image if scale == 1 else resized_image(image, scaled_size(size, scale))
-            yield resize(self.predict(network, view), size)
+            yield self.probabilities(network, view, size)
             if self.flip:
-                yield resize(self.predict(network, view.flip(-1)).flip(-1), size)
+                yield self.probabilities(network, view.flip(-1), size).flip(-1)
+
+    def probabilities(self, network: Forward, view: Tensor, size: tuple[int, int]) -> Tensor:
+        """B K H W of a view, at a height and width."""
+        answer = resize(self.predict(network, view), size)
+        return answer.softmax(1) if self.average == "logits" else answer
+
+    def answer(self, network: Forward, image: Tensor) -> Tensor:
+        """Logits or probabilities, whichever are averaged, of what the network sees at once: B K H W float32."""
+        logits = network(image).logits.float()
+        return logits if self.average == "logits" else logits.softmax(1)
 
     @abstractmethod
     def predict(self, network: Forward, image: Tensor) -> Tensor:
-        """Probabilities B K H W float32 of one view B 3 H W."""
+        """Logits or probabilities B K H W float32 of one view B 3 H W, put together from ``answer``."""
 
 
 class Whole(Inference):
@@ -61,20 +78,27 @@ class Whole(Inference):
         scales: factors by which the image is resized; 1.0 is the image itself.
         flip: average with the prediction of the horizontally mirrored image.
         multiple: resize each side to the nearest multiple of this, as networks of fixed patches need (14: DINOv2).
+        average: what is resized to the image's size: probabilities, or logits (ADVENT, DAFormer).
     """
 
-    def __init__(self, scales: tuple[float, ...] = (1.0,), flip: bool = False, multiple: int = 1) -> None:
-        super().__init__(scales, flip)
+    def __init__(
+        self,
+        scales: tuple[float, ...] = (1.0,),
+        flip: bool = False,
+        multiple: int = 1,
+        average: Average = "probabilities",
+    ) -> None:
+        super().__init__(scales, flip, average)
         require(multiple >= 1, "Whole.multiple", multiple, "give a whole number of 1 or more")
         self.multiple = multiple
 
     def predict(self, network: Forward, image: Tensor) -> Tensor:
         height, width = (max(int(side / self.multiple + 0.5), 1) * self.multiple for side in image.shape[-2:])
-        return resize(_probabilities(network, resize(image, (height, width))), (image.shape[-2], image.shape[-1]))
+        return resize(self.answer(network, resize(image, (height, width))), (image.shape[-2], image.shape[-1]))
 
 
 class Slide(Inference):
-    """The network sees overlapping windows, whose probabilities are averaged pixel by pixel.
+    """The network sees overlapping windows, whose predictions are averaged pixel by pixel.
 
     The last window of a row or column is shifted inside the image. An image smaller than the window is padded with
     black to the right and below, as in training, and the result is cropped back.
@@ -85,6 +109,7 @@ class Slide(Inference):
         scales: factors by which the image is resized; 1.0 is the image itself. The window is not.
         flip: average with the prediction of the horizontally mirrored image.
         batch: windows (of each image) in one forward pass. Changes speed and memory only.
+        average: what is averaged: probabilities, or logits (CPS, U2PL).
     """
 
     def __init__(
@@ -94,8 +119,9 @@ class Slide(Inference):
         scales: tuple[float, ...] = (1.0,),
         flip: bool = False,
         batch: int = 4,
+        average: Average = "probabilities",
     ) -> None:
-        super().__init__(scales, flip)
+        super().__init__(scales, flip, average)
         require(min(window) >= 1, "Slide.window", window, "give a height and a width of 1 pixel or more")
         require(
             all(1 <= step <= side for step, side in zip(stride, window, strict=True)),
@@ -122,10 +148,10 @@ class Slide(Inference):
         for first in range(0, len(corners), self.batch):
             chunk = corners[first : first + self.batch]
             windows = torch.cat([image[:, :, top : top + h, left : left + w] for top, left in chunk])
-            probabilities = _probabilities(network, windows)  # chunk*B K h w
+            answer = self.answer(network, windows)  # chunk*B K h w
             if first == 0:
-                total = probabilities.new_zeros(len(image), probabilities.shape[1], *image.shape[-2:])
-            for (top, left), part in zip(chunk, probabilities.split(len(image)), strict=True):
+                total = answer.new_zeros(len(image), answer.shape[1], *image.shape[-2:])
+            for (top, left), part in zip(chunk, answer.split(len(image)), strict=True):
                 total[:, :, top : top + h, left : left + w] += part
                 count[top : top + h, left : left + w] += 1
         return (total / count)[:, :, :height, :width]
@@ -143,10 +169,6 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     if image.shape[-2:] == size:
         return image
     return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
-
-
-def _probabilities(network: Forward, image: Tensor) -> Tensor:
-    return network(image).logits.float().softmax(1)
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:

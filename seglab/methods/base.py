@@ -36,7 +36,7 @@ class Addition(nn.Module, ABC):
     Its trainable parameters, if it has any, join the method's.
     """
 
-    reads: ClassVar[Reads] = {}  # streams, and what it needs of their samples beside image, valid and key
+    reads: Reads = {}  # streams, and what it needs of their samples beside image, valid and key
 
     def build(self, method: "Method") -> None:
         """Create what the terms need. Called once, after the method's own ``build``."""

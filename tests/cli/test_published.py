@@ -1,5 +1,6 @@
 """Published recipes: complete by themselves, with the steps of each split, and two steps of each on tiny data."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from experiment_flags import FAST, data_flags
 from probes import EXPERIMENTS, only_run
 
 from seglab.cli import main
-from seglab.cli.load import check
+from seglab.cli.config import check
 from seglab.runs.arguments import expand_run
 
 RECIPES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((EXPERIMENTS / "published").glob("*.yaml"))}
@@ -110,3 +111,52 @@ def test_recipe(name: str, roots: dict[str, Path], tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)  # class counts lie beside the runs
     assert main(["fit", "-c", str(EXPERIMENTS / f"published/{name}.yaml"), *flags]) == 0
     assert only_run(tmp_path).parent.name == recipe["method"]
+
+
+def values(name: str, *keys: str) -> Any:
+    """What a recipe says under nested keys."""
+    node: Any = RECIPES[name]
+    for key in keys:
+        node = node.get("init_args", node)[key]
+    return node
+
+
+def of(*methods: str) -> list[str]:
+    return [name for name in RECIPES if RECIPES[name]["extends"]["method"] in methods]
+
+
+@pytest.mark.parametrize("name", of("advent", "minent", "dacs", "spcl"))
+def test_recipes_without_flips(name: str) -> None:
+    """ADVENT, vikolss/DACS and stages 1 to 3 of BinhuiXie/SPCL have no flip in their transforms."""
+    assert values(name, "data", "source", "flip") == values(name, "data", "target", "flip") == 0
+
+
+@pytest.mark.parametrize("name", of("cps", "cps_cutmix", "mean_teacher"))
+def test_recipes_of_torchsemiseg(name: str) -> None:
+    """Two thirds of the window, rounded up; logits of windows are summed; batch normalisation is synchronised."""
+    window = values(name, "evaluation", "window")
+    assert values(name, "evaluation", "stride") == [math.ceil(side * 2 / 3) for side in window]
+    assert values(name, "evaluation", "average") == "logits"
+    assert values(name, "trainer", "sync_batchnorm")
+
+
+@pytest.mark.parametrize("name", [name for name in of("daformer", "mic", "cluda") if "gta5" in name])
+def test_gta5_is_1280_wide_as_mmcv_resizes_it(name: str) -> None:
+    """``imrescale`` to 1280x720 keeps the ratio: factor 1280 / 1914."""
+    factor = values(name, "data", "source", "scale")[0]
+    assert (round(1914 * factor), round(1052 * factor)) == (1280, 704)
+    assert values(name, "evaluation", "average") == "logits"
+
+
+def test_single_settings_of_recipes() -> None:
+    mic = RECIPES["mic_gta5_to_cityscapes"]["additions"][0]["init_args"]
+    assert mic["update_bn_on_strong"]  # masked images enter the statistics of the student, which is in training mode
+    assert all(values(name, "model", "contrast_weight") == 0.5 for name in of("cluda"))
+    chain = yaml.safe_load((EXPERIMENTS / "chain/spcl_gta5_to_cityscapes.yaml").read_text())["stages"]["self_training"]
+    assert chain["data.target.scale"] == [0.5, 1.5]
+    assert chain["data.target.unlabeled_batch"] == 8
+    assert chain["data.target.flip"] == 0.5
+    assert (chain["network.train_norms"], values("spcl_gta5_to_cityscapes", "network", "train_norms")) == (
+        "all",
+        "frozen",
+    )

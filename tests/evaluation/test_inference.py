@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from jsonargparse import ArgumentParser
@@ -140,3 +142,18 @@ def test_protocols_are_built_from_a_config():
     slide = parser.instantiate_classes(config).inference
     assert isinstance(slide, Slide)
     assert (slide.window, slide.stride, slide.scales) == ((512, 1024), (256, 512), (0.5, 1.0))
+
+
+def test_logits_of_windows_are_averaged_before_the_softmax() -> None:
+    """Two windows that share a column: 4 and 0 there are 2 as logits, whose softmax is not the mean of both."""
+
+    def network(window: torch.Tensor) -> Output:
+        first = 4 * window[:, :1] * window[:, :1, :, :1]  # of a window that begins with the bright pixel
+        return Output(torch.cat([first, torch.zeros_like(first)], 1), first)
+
+    image = torch.zeros(1, 3, 1, 3)
+    image[..., 1] = 1.0  # first pixel of the second window, second of the first
+    logits = Slide((1, 2), (1, 1), average="logits")(network, image)
+    probabilities = Slide((1, 2), (1, 1))(network, image)
+    assert logits[0, 0, 0, 1].item() == pytest.approx(1 / (1 + math.exp(-2)), rel=1e-5)
+    assert probabilities[0, 0, 0, 1].item() == pytest.approx((1 / (1 + math.exp(-4)) + 0.5) / 2, rel=1e-5)

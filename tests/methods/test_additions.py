@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
 import yaml
-from pointwise import batch, method
+from pointwise import OFF, batch, method
 from probes import EXPERIMENTS, break_off, column, config, fit_command, only_run, rows, same, weights
 
 from seglab.cli import main
@@ -53,3 +55,15 @@ def test_mic_reads_the_answer_that_the_method_shows_it() -> None:
     del data["unlabeled"]["answer"]
     module.additions[0].losses(module, data)
     assert len(asked) == 2
+
+
+def test_mic_with_source_masks_one_labeled_and_one_unlabeled_image_of_two() -> None:
+    module, data = method(FixMatch, additions=[MIC(ratio=0.0, with_source=True, strong=OFF, threshold=0.0)]), batch()
+    module.losses(data)
+    loss = module.additions[0].losses(module, data)["masked"]
+    source, target = data["labeled"], data["unlabeled"]
+    truth = F.cross_entropy(module.student(source["image"]).logits, source["mask"], reduction="none", ignore_index=255)
+    label = target["answer"].logits.argmax(1)
+    pseudo = F.cross_entropy(module.student(target["image"]).logits, label, reduction="none")
+    known = torch.stack([source["mask"][0] != 255, target["valid"][0]])
+    assert loss.item() == pytest.approx(torch.stack([truth[0], pseudo[0]])[known].mean().item(), rel=1e-5)

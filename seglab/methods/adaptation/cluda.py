@@ -27,7 +27,7 @@ class CLUDA(DAFormer):
     Deviations:
         The code trains with HRDA alone: a learned map weights pairs of context features against pairs of a context and
             a detail feature, and mixed images show their detail at the window of highest entropy -> its loss at one
-            resolution, which the paper puts on DAFormer, with the weight of 1 of the other.
+            resolution, which the paper puts on DAFormer. Theirs is half the sum, so a ``contrast_weight`` of 0.5.
         With more than one image, features are in another order than their labels and weights -> in the same.
         Ignored pixels are a class -> they do not count.
         Labels and weights of a cell -> those at its centre.

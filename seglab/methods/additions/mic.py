@@ -1,15 +1,17 @@
 """MIC: predict the hidden parts of a target image from the parts that are left."""
 
+import torch
 from jsonargparse import lazy_instance
 from torch import Tensor
 
+from seglab.labels import IGNORE
 from seglab.methods.base import Addition, Method
-from seglab.ops.mixing import block_mask, paste
+from seglab.ops.mixing import Pixels, block_mask, ground_truth, paste, resized
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import KorniaView, View
-from seglab.types import Batch, require
+from seglab.types import Batch, Sample, require
 
 
 class MIC(Addition):
@@ -35,6 +37,8 @@ class MIC(Addition):
         decay: of the teacher, where the method has none.
         ignore_top: rows at the top of a crop whose labels are not trusted, pixels.
         ignore_bottom: likewise at the bottom.
+        with_source: half of the masked images, rounded up, are labeled ones with their truth, as the code does from
+            Cityscapes to ACDC and Dark Zurich (its mode ``separate``, without colour jitter: ``strong: NoView``).
         update_bn_on_strong: let masked images enter the running statistics of batch normalisation.
         strong: photometric perturbation under the mask.
     """
@@ -50,6 +54,7 @@ class MIC(Addition):
         decay: float = 0.999,
         ignore_top: int = 0,
         ignore_bottom: int = 0,
+        with_source: bool = False,
         update_bn_on_strong: bool = False,
         strong: View = lazy_instance(KorniaView, strength=0.2),
     ) -> None:
@@ -65,7 +70,9 @@ class MIC(Addition):
         )
         self.block, self.ratio, self.weight, self.threshold, self.decay = block, ratio, weight, threshold, decay
         self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
-        self.update_bn_on_strong, self.strong = update_bn_on_strong, strong
+        if with_source:
+            self.reads = {"labeled": ("mask",), "unlabeled": ()}
+        self.with_source, self.update_bn_on_strong, self.strong = with_source, update_bn_on_strong, strong
 
     def build(self, method: Method) -> None:
         if not method.has_teacher:
@@ -74,7 +81,6 @@ class MIC(Addition):
     def losses(self, method: Method, batch: Batch) -> dict[str, Tensor]:
         unlabeled = batch["unlabeled"]
         image, valid = unlabeled["image"], unlabeled["valid"]
-        batch_size, _, height, width = image.shape
 
         answer = unlabeled["answer"] if "answer" in unlabeled else method.teacher(image)
         label, confidence = pseudo_label(answer.logits)
@@ -83,8 +89,21 @@ class MIC(Addition):
         if "unlabeled" not in type(method).reads:  # otherwise the method shows its own labels
             method.log_pseudo_quality(label, weight > 0)
 
+        pixels = Pixels(image, label, weight, valid)
+        if self.with_source:
+            pixels = with_truth(pixels, batch["labeled"])
+        image = pixels.image
+        batch_size, _, height, width = image.shape
         seen = block_mask((batch_size, height, width), self.block, self.ratio, image.device)
         masked = paste(seen, self.strong(image), method.student.mean.to(image.dtype).expand_as(image))
         with frozen_statistics(method.student, not self.update_bn_on_strong):
             out = method.student(masked)
-        return {"masked": self.weight * method.pixel_loss(out, label, weight, valid)}
+        return {"masked": self.weight * method.pixel_loss(out, pixels.label, pixels.weight, pixels.valid)}
+
+
+def with_truth(pixels: Pixels, labeled: Sample) -> Pixels:
+    """Half of the images, rounded up, give way to labeled images with their truth."""
+    truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"] & (labeled["mask"] != IGNORE))
+    count = min((len(pixels.image) + 1) // 2, len(truth.image))
+    truth = resized(Pixels(*(x[:count] for x in truth)), pixels.image.shape[-2:])
+    return Pixels(*(torch.cat([theirs, ours[: len(ours) - count]]) for theirs, ours in zip(truth, pixels, strict=True)))

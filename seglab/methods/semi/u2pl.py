@@ -23,20 +23,20 @@ class U2PL(Method):
     """U2PL (Wang et al., CVPR 2022): semi-supervised segmentation using unreliable pseudo-labels.
 
     The teacher labels unlabeled images, which are then mixed. Pixels of low entropy supervise the student. Embeddings
-    of pixels are drawn to the centre of their class and away from a queue of embeddings that the class surely is not:
-    unlabeled pixels of high entropy that rank it neither among the likely nor the hopeless classes, and labeled pixels
-    of another class that take it for likely.
+    are drawn to the centre of their class and away from a queue of what it is not: unlabeled pixels of high entropy
+    that rank it in the middle, and labeled pixels of another class that take it for likely.
 
     Deviations:
         Negatives: no labeled ones -> those of the paper, labeled ones included.
         Pairs: after an absent class, anchors of a class meet the queue of the next one -> each its own.
+        Weight: all pixels / those kept, padding included -> known pixels / those kept.
+        ClassMix keeps floor(n / 2) of an image's own n classes -> it pastes ceil(n / 2) of those of the other.
         The pixel of largest entropy drops out at the end -> it stays.
         Contrastive weight 1, divided by the GPUs in the gradient -> the paper's 0.1; centres are over all ranks.
         A class adds all its negatives to its queue -> at most ``contrast.enqueued`` per step.
         The representation head sees what enters the segmentation head -> the network's features.
         The teacher copies the student until ``sup_only_steps`` -> it is an average from step 0.
-        Labeled and mixed images form one batch -> they go apart, and mixed ones enter the running statistics of batch
-            normalisation only with ``update_bn_on_strong``.
+        Labeled and mixed images form one batch -> they go apart; of mixed ones see ``update_bn_on_strong``.
 
     Args:
         unreliable: share of the unlabeled pixels dropped as uncertain at step 0; falls linearly to 0.
@@ -45,8 +45,7 @@ class U2PL(Method):
         contrast: which embeddings it compares.
         sup_only_steps: steps before both terms begin.
         decay: share of the old teacher kept per step, after a warm-up.
-        batch_statistics: the teacher's BatchNorm normalises with its own batch where it makes embeddings and
-            entropies; pseudo-labels always come from its running statistics.
+        batch_statistics: the teacher's BatchNorm normalises its own batch, except where it makes pseudo-labels.
         update_bn_on_strong: let mixed images enter the running statistics of batch normalisation.
         mixing: what is pasted into unlabeled images: ``CutMix``, ``ClassMix`` or ``CutOut``.
     """
@@ -68,15 +67,13 @@ class U2PL(Method):
         require(0 <= unreliable <= 1, "U2PL.unreliable", unreliable, "give a share in [0, 1]")
         self.unreliable, self.weight, self.contrast_weight = unreliable, weight, contrast_weight
         self.sup_only_steps, self.decay = sup_only_steps, decay
-        self.batch_statistics, self.update_bn_on_strong = batch_statistics, update_bn_on_strong
-        self.mixing = mixing
+        self.batch_statistics, self.update_bn_on_strong, self.mixing = batch_statistics, update_bn_on_strong, mixing
         self.contrast = QueueContrast(contrast, self.num_classes)
 
     def build(self) -> None:
         super().build()
-        # A part of the student, so that the teacher averages it too.
-        width = self.contrast.settings.dim
-        self.student.heads["representation"] = representation_head(self.student.feature_channels, width)
+        head = representation_head(self.student.feature_channels, self.contrast.settings.dim)
+        self.student.heads["representation"] = head  # a part of the student, so that the teacher averages it too
         self.teacher = Teacher(self.student, self.decay, batch_statistics=self.batch_statistics)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

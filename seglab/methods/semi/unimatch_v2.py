@@ -36,6 +36,7 @@ class UniMatchV2(Method):
         weight: of the consistency term, the mean over both strong views.
         intact: share of the images whose two views keep all channels, in [0, 1].
         decay: share of the old teacher kept per step.
+        average_buffers: average the running statistics of batch normalisation too, as the code does; else copy them.
         update_bn_on_strong: let strong views enter the running statistics of batch normalisation.
         strong: photometric perturbation of the student's views.
         boxes: how the CutMix boxes are drawn.
@@ -47,6 +48,7 @@ class UniMatchV2(Method):
         weight: float = 1.0,
         intact: float = 0.5,
         decay: float = 0.996,
+        average_buffers: bool = True,
         update_bn_on_strong: bool = False,
         strong: View = lazy_instance(StrongView),
         boxes: BoxSampler = lazy_instance(AreaBox),
@@ -56,13 +58,13 @@ class UniMatchV2(Method):
         require(0 <= threshold <= 1, "UniMatchV2.threshold", threshold, "give a confidence in [0, 1]")
         require(0 <= intact <= 1, "UniMatchV2.intact", intact, "give a share in [0, 1]")
         self.threshold, self.weight, self.decay = threshold, weight, decay
-        self.intact = intact
+        self.intact, self.average_buffers = intact, average_buffers
         self.update_bn_on_strong = update_bn_on_strong
         self.strong, self.boxes = strong, boxes
 
     def build(self) -> None:
         super().build()
-        self.teacher = Teacher(self.student, self.decay)
+        self.teacher = Teacher(self.student, self.decay, average_buffers=self.average_buffers)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from pointwise import batch, method
+from pointwise import Pointwise, batch, method
 
-from seglab.labels import IGNORE
+from seglab.labels import IGNORE, LabelSpace
 from seglab.methods import SPCL
 from seglab.types import Batch
 
@@ -81,3 +81,22 @@ def test_losses_do_not_wait_for_the_device(no_host_sync) -> None:
     module, data = method(SPCL), with_pseudo_labels()
     with no_host_sync:
         module.losses(data)
+
+
+@pytest.mark.parametrize(("weight", "touched"), [(0.0, False), (1.0, True)])
+def test_a_source_without_weight_leaves_running_statistics_alone(weight: float, touched: bool) -> None:
+    class Normed(Pointwise):
+        def __init__(self, space: LabelSpace) -> None:
+            super().__init__(space)
+            self.encoder = torch.nn.Sequential(self.encoder, torch.nn.BatchNorm2d(space.num_classes))
+
+    means = []
+    for shift in (0.0, 0.5):
+        torch.manual_seed(0)
+        module = method(SPCL, network=Normed, weight=0.0, supervised_weight=weight, target_weight=1.0)
+        data = with_pseudo_labels()
+        data["labeled"]["image"] = data["labeled"]["image"] + shift
+        module.train().losses(data)
+        means.append(module.student.encoder[1].running_mean)
+    assert torch.equal(*means) != touched
+    assert (means[0] != 0).all()

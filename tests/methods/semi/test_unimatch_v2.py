@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from pointwise import method
 from probes import column, fit_command, only_run, weights
 
 from seglab.cli import main
+from seglab.methods import UniMatchV2
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -21,3 +23,10 @@ def test_it_trains_and_evaluates_a_transformer_with_a_dense_head(precision: str,
     assert len(column(run, "val_teacher/mIoU")) == 2
     state = weights(run)
     assert not torch.equal(state["student.encoder.cls_token"], state["teacher.network.encoder.cls_token"])
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_running_statistics_of_the_teacher_are_averaged_or_copied(average: bool) -> None:
+    module = method(UniMatchV2, average_buffers=average)
+    assert module.teacher.average_buffers is average
+    assert method(UniMatchV2).teacher.average_buffers
