@@ -18,6 +18,7 @@ from probes import EXPERIMENTS, ROOT, column, fit_command, only_run
 from seglab.cli import main
 from seglab.cli.config import check
 
+RUN = "runs/camvid/fixmatch/s1"
 READMES = sorted([ROOT / "README.md", *ROOT.glob("seglab/**/README.md"), *EXPERIMENTS.glob("README.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in READMES]
 TINY = [
@@ -50,7 +51,7 @@ def place(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "photos").symlink_to(camvid / "val")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert main(fit_command("fixmatch", camvid, folder / "runs", 2)) == 0
+        assert main(fit_command("fixmatch", camvid, folder / "runs", 2, "--run_dir", RUN)) == 0
         assert main(["data", "streets", "--root", "data/streets", "--images", "8"]) == 0
     write_own(folder / "mine")
     mine = blocks(ROOT / "seglab/data/README.md", "yaml")[0]
@@ -70,11 +71,10 @@ def write_own(root: Path) -> None:
         )
 
 
-def prepared(command: str, place: Path) -> list[str]:
+def prepared(command: str) -> list[str]:
     """The words of a command with what stands for something in its place."""
-    run = str(only_run(place / "runs"))
     for placeholder, meant in {
-        "RUN_DIR": run,
+        "RUN_DIR": RUN,
         "~/camvid": "camvid",
         "$split": "1/8",
         "$seed": "1",
@@ -90,12 +90,14 @@ def test_commands_are_understood(
 ) -> None:
     """``fit`` is parsed as it would be when it ran, with the small things of a laptop; others run."""
     monkeypatch.chdir(place)
-    words = prepared(command, place)
+    words = prepared(command)
     match words[0]:
         case "fit" if len(words) > 1 and Path(words[1]).is_dir():
             assert main([*words, "--trainer.max_steps", "2"]) == 0
         case "fit":
             assert check(words).trainer.max_steps > 0
+        case "data" if words[1] == "streets":
+            assert main([*words, "--images", "8"]) == 0
         case "submit":
             assert check(["fit", *[word for word in words[1:] if not word.startswith("--slurm")]])
         case "sweep" if words[1] == "status":
