@@ -14,7 +14,7 @@ from layouts import FOLDER
 from probes import EXPERIMENTS, METHODS, ROOT, only_run
 
 from seglab.cli import main
-from seglab.cli.load import check
+from seglab.cli.config import check
 from seglab.runs.arguments import expand_run
 from seglab.runs.directory import folder_of
 
