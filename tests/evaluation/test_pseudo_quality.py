@@ -20,8 +20,18 @@ def test_accuracy_and_coverage_by_class():
     assert scores["accuracy/car"] == pytest.approx(1 / 2)  # of 2 pixels labelled car, one is a car
     assert scores["coverage/road"] == 1.0
     assert scores["coverage/car"] == pytest.approx(1 / 2)  # of 2 cars one is selected
+    assert (scores["right/road"], scores["right/car"]) == (pytest.approx(2 / 3), pytest.approx(1 / 2))
     assert math.isnan(scores["accuracy/tram"])
     assert math.isnan(scores["coverage/tram"])
+
+
+def test_accurate_labels_may_never_be_right_for_a_class():
+    metric = PseudoLabelQuality(("road", "pavement"))
+    truth = torch.tensor([[[0] * 90 + [1] * 10]], dtype=torch.uint8)
+    metric.update(torch.zeros_like(truth).long(), torch.ones_like(truth).bool(), truth)
+    scores = metric.compute()
+    assert scores["accuracy/road"] == pytest.approx(0.9)
+    assert (scores["coverage/pavement"], scores["right/pavement"]) == (1.0, 0.0)
 
 
 def test_updates_add_up_and_reset_forgets():
