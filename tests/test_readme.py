@@ -47,7 +47,7 @@ def place(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with what the READMEs take for granted: experiments, data, photos and a finished run."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "experiments").symlink_to(EXPERIMENTS)
-    (folder / "camvid").symlink_to(camvid)
+    (folder / "videos").symlink_to(camvid)
     (folder / "photos").symlink_to(camvid / "val")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -57,6 +57,8 @@ def place(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     mine = blocks(ROOT / "seglab/data/README.md", "yaml")[0]
     (folder / "mine.yaml").write_text(mine.replace("~/mine", str(folder / "mine")))
     (folder / "sweep.yaml").write_text(blocks(ROOT / "seglab/launch/README.md", "yaml")[0])
+    (folder / "pseudo.yaml").write_text(blocks(ROOT / "seglab/methods/README.md", "yaml")[0])
+    (folder / "pseudo.py").write_text(blocks(ROOT / "seglab/methods/README.md", "python")[0])
     return folder
 
 
@@ -75,10 +77,10 @@ def prepared(command: str) -> list[str]:
     """The words of a command with what stands for something in its place."""
     for placeholder, meant in {
         "RUN_DIR": RUN,
-        "~/camvid": "camvid",
+        "~/camvid": "videos",
         "$split": "1/8",
         "$seed": "1",
-        "...": "camvid fixmatch --data.root camvid",
+        "...": "camvid fixmatch --data.root videos",
     }.items():
         command = command.replace(placeholder, meant)
     return shlex.split(command)[1:]
@@ -90,16 +92,17 @@ def test_commands_are_understood(
 ) -> None:
     """``fit`` is parsed as it would be when it ran, with the small things of a laptop; others run."""
     monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(place)
     words = prepared(command)
     match words[0]:
-        case "fit" if len(words) > 1 and Path(words[1]).is_dir():
+        case "fit" if words[1] == RUN:
             assert main([*words, "--trainer.max_steps", "2"]) == 0
         case "fit":
             assert check(words).trainer.max_steps > 0
         case "data" if words[1] == "streets":
             assert main([*words, "--images", "8"]) == 0
         case "submit":
-            assert check(["fit", *[word for word in words[1:] if not word.startswith("--slurm")]])
+            assert check(["fit", *words[1 : next(i for i, word in enumerate(words) if word.startswith("--slurm"))]])
         case "sweep" if words[1] == "status":
             assert words[2:] == ["runs/sweeps/NAME"]
         case "sweep" | "chain" if "--launcher" not in words:

@@ -118,7 +118,7 @@ def test_bad_lists_are_refused_by_line(tmp_path: Path, text: str, message: str) 
 
 @pytest.mark.parametrize("spec", ["1/0", "2/3", "0.5", "", "half", "1/-2", "lists/absent.txt"])
 def test_malformed_specs_are_refused(spec: str) -> None:
-    with pytest.raises(SeglabError, match="'all', a fraction 1/n or the path of a list file"):
+    with pytest.raises(SeglabError, match="'all', a fraction 1/n, a number of images or the path of a list file"):
         choose_labeled(items(5), spec)
 
 
