@@ -38,9 +38,9 @@ class PseudoLabelQuality(Metric):
     def compute(self) -> dict[str, float]:
         """In [0, 1] or NaN: ``accuracy`` of selected pixels, ``coverage`` (share of pixels selected) and both by class.
 
-        ``accuracy/<class>`` is over pixels labelled as the class, ``coverage/<class>`` over pixels that truly are it, and
-        ``right/<class>`` is the share of those that are selected with the right label: labels can be 99 % accurate and
-        give a true class to its neighbour everywhere.
+        ``accuracy/<class>`` is over pixels labelled as the class, ``coverage/<class>`` over pixels that truly are it.
+        ``right/<class>`` is the share of the latter that is selected with the right label: labels can be 99 % accurate
+        and give a true class to its neighbour everywhere.
         """
         confusion, seen = self.confusion.cpu().double(), self.seen.cpu().double()
         hit, truth, labelled = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
