@@ -141,6 +141,17 @@ def test_a_method_in_two_files(camvid: Path, tmp_path: Path) -> None:
     assert column(run, "train/pseudo/coverage")
 
 
+def test_a_data_set_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pairs.py").write_text(blocks(ROOT / "seglab/data/README.md", "python")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    write_own(tmp_path / "all")
+    for split in ("train", "val"):
+        shutil.copytree(tmp_path / "all/images", tmp_path / "data" / split)
+        shutil.copytree(tmp_path / "all/masks", tmp_path / f"data/{split}_masks")
+    own = ["--data", "pairs.Pairs", "--data.root", str(tmp_path / "data"), "--data.labeled", "1/2", *TINY]
+    assert main(["fit", "camvid", "fixmatch", *own, "--run_dir", str(tmp_path / "run")]) == 0
+
+
 @pytest.mark.parametrize("readme", READMES, ids=NAMES)
 def test_what_is_linked_exists(readme: Path) -> None:
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", readme.read_text()):
