@@ -53,7 +53,7 @@ def test_a_wrong_key_of_a_file(
 
 
 def test_a_benchmark_without_an_optimizer(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content = yaml.safe_load((EXPERIMENTS / "benchmark/camvid_1_8.yaml").read_text())
+    content = yaml.safe_load((EXPERIMENTS / "benchmark/camvid.yaml").read_text())
     del content["optimizer"]
     content["network"], content["trainer"] = str(TINY), {"max_steps": 2}
     file = tmp_path / "benchmark.yaml"

@@ -69,7 +69,7 @@ def test_rare_classes_from_a_file_and_a_flag(gta5: Path, cityscapes: Path, tmp_p
 
 WRONG = {
     "rare_classes.temperature=0": "the temperature is above 0",
-    "rare_classes.min_pixel=1": "min_pixel' is not accepted",
+    "rare_classes.min_pixel=1": "there is no key data.source.rare_classes.min_pixel",
     "category_cap=75": "category_cap 75.0 is a share",
 }
 
