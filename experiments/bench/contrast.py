@@ -21,7 +21,7 @@ from _turns import DEVICE, arguments, compare, finish, spread, table, take_turns
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from seglab.ops.contrast import Cells, QueueContrast, prototype_cross_entropy, supervised_info_nce
+from seglab.ops.contrast import Cells, QueueContrast, QueueSettings, prototype_cross_entropy, supervised_info_nce
 from seglab.ops.memory import Prototypes
 
 CLASSES, DIM = 19, 256
@@ -75,7 +75,8 @@ def queue(number: int, size: int) -> tuple[Loss, Loss]:
     feature, label = pixels(number)
     probability = torch.rand(number, CLASSES, device=DEVICE).softmax(1)
     negative = torch.rand(number, CLASSES, device=DEVICE) < 0.3
-    contrast = QueueContrast(DIM, [size] * CLASSES, ANCHORS, NEGATIVES, 4096, 0.0, 0.5).to(DEVICE)
+    settings = QueueSettings(DIM, size, size, 4096, ANCHORS, NEGATIVES, anchor_confidence=0.0, temperature=0.5)
+    contrast = QueueContrast(settings, CLASSES).to(DEVICE)
     full = torch.randn(CLASSES, size, DIM, device=DEVICE)
     contrast.queue.enqueue(full, torch.ones_like(full[..., 0], dtype=torch.bool))
     queues = list(full.half())

@@ -16,6 +16,7 @@ from _turns import DEVICE, arguments, compare, finish, spread, table, take_turns
 from torch import Tensor
 
 from seglab.evaluation import Inference, SegmentationMetric, Slide, Whole
+from seglab.labels import CITYSCAPES
 from seglab.networks import Segmenter
 from seglab.ops.pseudo import hard_label
 from seglab.streets.scene import render
@@ -90,7 +91,7 @@ def main() -> None:
     if options.quick:
         options.encoder, options.rounds, size, window, stride = "tu-test_efficientnet", 1, (256, 128), 96, 64
     torch.manual_seed(0)
-    network = Segmenter(CLASSES, encoder=options.encoder, weights="none").to(DEVICE).eval()
+    network = Segmenter(CITYSCAPES, encoder=options.encoder, weights="none").to(DEVICE).eval()
     pixels, ids = render(np.random.default_rng(0), PHOTO, size)
     image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].to(DEVICE).float().div_(255)
     mask = torch.from_numpy(np.where(ids < CLASSES, ids, 255)).to(DEVICE)[None]  # any labels will do

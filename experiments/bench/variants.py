@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from _turns import DEVICE, arguments, compare, finish, spread, table, take_turns
 from torch.profiler import profile
 
+from seglab.labels import CITYSCAPES
 from seglab.networks import Segmenter
 
 VARIANTS = ["plain", "bf16", "channels_last", "fused", "compile", "graph"]
@@ -27,7 +28,7 @@ ON_A_CPU = ["plain", "bf16", "channels_last", "fused"]
 def build(variant: str, encoder: str, crop: tuple[int, int], batch: int) -> Callable[[], object]:
     """A training step, ready to be timed."""
     torch.manual_seed(0)
-    network = Segmenter(19, encoder=encoder, weights="none").to(DEVICE)
+    network = Segmenter(CITYSCAPES, encoder=encoder, weights="none").to(DEVICE)
     image = torch.rand(batch, 3, *crop, device=DEVICE)
     label = torch.randint(19, (batch, *crop), device=DEVICE)
     if variant == "channels_last":

@@ -11,7 +11,7 @@ from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from seglab.cli.renamed import renamed, replaced
-from seglab.files import check_yaml, read_yaml
+from seglab.files import SafeLoader, check_yaml, read_yaml
 from seglab.labels import LabelSpace
 from seglab.runs import recipes
 from seglab.runs.arguments import files_first
@@ -133,5 +133,5 @@ def key_lines(text: str) -> dict[str, int]:
                 lines[name] = key.start_mark.line + 1
                 walk(value, name)
 
-    walk(yaml.compose(text, yaml.SafeLoader), "")
+    walk(yaml.compose(text, SafeLoader), "")  # the loader of the config: they differ on tabs
     return lines

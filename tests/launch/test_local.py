@@ -153,7 +153,7 @@ def test_what_a_run_takes() -> None:
 
 def test_a_grid_costs_as_many_checks_as_its_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = []
-    monkeypatch.setattr("seglab.cli.load.check", lambda args: parsed.append(args) or SimpleNamespace(trainer=None))
+    monkeypatch.setattr("seglab.cli.config.check", lambda args: parsed.append(args) or SimpleNamespace(trainer=None))
     check = Check(Path("f.yaml"))
     for method in "abc":
         for seed in range(5):

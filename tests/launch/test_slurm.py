@@ -119,7 +119,7 @@ def test_an_array_survives_what_happens_to_its_runs(
     )
     sweep = ["sweep", str(file), "--dir", str(folder), "--launcher", "slurm", "--slurm.partition=main"]
     assert main(sweep) == 0
-    good = [next(folder.glob(f"start-s{seed}-*")) for seed in (1, 2, 3)]
+    good = [next(folder.glob(f"init_from-s{seed}-*")) for seed in (1, 2, 3)]
     jobs = [json.loads((run / "job.json").read_text())["job"] for run in good]
     assert [job.partition("_")[2] for job in jobs] == ["0", "1", "2"]
 

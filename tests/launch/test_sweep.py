@@ -11,6 +11,7 @@ from probes import EXPERIMENTS
 from seglab.cli import main
 from seglab.launch.conflicts import refuse_conflicts
 from seglab.launch.sweep import SweepRun, launcher_command, read_sweep
+from seglab.runs.arguments import expand_run
 from seglab.types import SeglabError
 
 
@@ -135,6 +136,7 @@ def test_every_sweep_file_says_what_it_is_and_names_files_that_exist(
     assert file.read_text().startswith("# ")
     assert main(["sweep", str(file), "--dry-run"]) == 0
     for line in capsys.readouterr().out.splitlines():
-        files = re.findall(r"--config\.\w+=(\S+)", " ".join(shlex.split(line)))
-        assert files
-        assert all((EXPERIMENTS.parent / name).is_file() for name in files)
+        words = [word for word in shlex.split(line) if word.startswith("--config.")]
+        assert words
+        files = expand_run(["fit", *words])[2::2]
+        assert all(Path(name).is_file() for name in files if name.endswith(".yaml")), files

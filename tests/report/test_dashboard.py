@@ -279,7 +279,7 @@ def test_without_login_the_remedy_is_named(file: Path, monkeypatch: pytest.Monke
         (["--project", "a/b"], "--project 'a/b'"),
         (["--entity", "a:b"], "--entity"),
         (["--name", "a+b"], "--name"),
-        (["--runs", "absent"], "absent is no folder"),
+        (["--runs", "absent"], "absent is not a folder"),
         (["--runs", "."], "no run there that has logged"),
         (["--output", "notes.json"], "notes.json is not a file of `seglab dashboard`"),
         (["--push", "notes.json"], "notes.json is not a file of `seglab dashboard`"),

@@ -51,7 +51,7 @@ def run(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_dashboard_groups_runs(run: Path) -> None:
     (segment,) = segments(run)
-    assert segment.run.run_id.startswith(f"camvid@1_2-fixmatch-{run.name}")
+    assert segment.run.run_id.startswith(f"camvid-1_2-fixmatch-{run.name}")
     assert (segment.run.run_group, segment.run.job_type) == ("camvid@1/2/FixMatch", "FixMatch")
     assert set(segment.run.tags) == {"camvid@1/2", "FixMatch", "labeled 1/2", "seed 0"}
     assert segment.run.project == "seglab"
