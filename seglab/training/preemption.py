@@ -62,9 +62,7 @@ class Preemption(Callback):
             disable_signal_vote(trainer)
         for logger in trainer.loggers:
             logger.log_metrics = self._spared(logger.log_metrics)  # type: ignore[method-assign]
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:  # Lightning's handlers, which it takes back when it is done, use collectives
-                signal.signal(number, self._receive)
+        if self.listen():  # in the place of Lightning's handlers, which use collectives
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one that came since ``signals_held`` arrives now
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -75,6 +73,12 @@ class Preemption(Callback):
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         if self._vote is not None:
             self._vote[1].wait()
+
+    def listen(self) -> dict[int, Any]:
+        """Note signals from now on; the handlers of before. In another thread than the main one: none."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, self._receive) for number in SIGNALS}
 
     def interruption(self, trainer: Trainer) -> Interrupted:
         """What to raise when a signal ended training."""
@@ -98,18 +102,24 @@ class Preemption(Callback):
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
-    """Let signals wait until training starts, and again once it was interrupted.
+def signals_held(preemption: Preemption) -> Iterator[None]:
+    """Let signals wait until training starts, and ignore them once it was interrupted.
 
     SLURM signals all processes of a job: loader processes that start meanwhile, and a run cannot end well without,
     inherit the mask. An interrupted rank finishes cleaning up, although ``srun`` ends all as soon as the first is gone.
+    The mask is of this thread alone. A thread of a library would take the signal and end the process, so there is a
+    handler as well: Lightning puts it back when training is over.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     atexit.register(_end_loaders)
+    before = preemption.listen()
     try:
         yield
     finally:
-        if not isinstance(sys.exc_info()[1], Interrupted):
+        interrupted = isinstance(sys.exc_info()[1], Interrupted)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if interrupted else handler)
+        if not interrupted:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 

@@ -142,7 +142,7 @@ class Session:
         trainer, record = self.trainer, self.record
         record.watch(trainer, self.method)
         try:
-            with signals_held():
+            with signals_held(self.preemption):
                 trainer.fit(self.method, datamodule=self.data, ckpt_path=self.place.checkpoint)
         except Exception as error:
             if self.preemption.signal and not isinstance(error, Interrupted):

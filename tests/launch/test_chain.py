@@ -107,7 +107,7 @@ def test_a_chain_killed_in_the_middle_ends_as_one_that_was_not(
 ) -> None:
     slow = tmp_path / "slow"
     slow.touch()
-    env = {"SLOW": str(slow), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "OMP_NUM_THREADS": "1"}
+    env = {"SLOW": str(slow), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     command = ["chain", str(SPCL), *tiny, SLOW, "--runs", str(tmp_path)]

@@ -155,7 +155,7 @@ def test_a_grid_costs_as_many_checks_as_its_axes(tmp_path: Path, monkeypatch: py
     parsed = []
     monkeypatch.setattr("seglab.cli.config.check", lambda args: parsed.append(args) or SimpleNamespace(trainer=None))
     check = Check(Path("f.yaml"))
-    for method in "abc":
+    for method in ("fixmatch", "cps", "dacs"):
         for seed in range(5):
             flags = {"config.method": method, "seed_everything": seed, "optimizer.lr": 0.1 * seed}
             check(SweepRun("x", flags, ("seglab", "fit", *(f"--{name}={value}" for name, value in flags.items()))))

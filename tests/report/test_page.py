@@ -322,6 +322,6 @@ def test_nothing_finished_still_makes_a_page(open_page: Callable[..., Any], tmp_
     waiting.mkdir()
     (waiting / "config.yaml").write_text("benchmark: other\n")
     page = open_page(page_of(tmp_path / "runs"))
-    assert "killed or still running" in page.locator("#attention").text_content()
+    assert "killed: streets_1_64: FixMatch" in page.locator("#attention").text_content()
     assert page.locator("#curve-figure .main-svg").count()
     assert "No finished run" in page.locator("#cost-figure").text_content()
