@@ -9,6 +9,7 @@ from seglab.methods.adaptation.spcl import SPCL
 from seglab.methods.additions.mic import MIC
 from seglab.methods.base import Addition, Method
 from seglab.methods.optim import Schedule
+from seglab.methods.semi.augseg import AugSeg
 from seglab.methods.semi.cps import CPS
 from seglab.methods.semi.cutmix_seg import CutMixSeg
 from seglab.methods.semi.fixmatch import FixMatch
@@ -27,6 +28,7 @@ __all__ = [
     "U2PL",
     "Addition",
     "AdvEnt",
+    "AugSeg",
     "CutMixSeg",
     "DAFormer",
     "FixMatch",

@@ -117,6 +117,38 @@ class HalfBox(BoxSampler):
         return mask & _chosen(batch, self.probability, device)
 
 
+@dataclass(frozen=True)
+class BetaBox(BoxSampler):
+    """Boxes of one size per batch, cut off at the border (the published code of PS-MT and AugSeg).
+
+    With s ~ Beta(alpha, beta) a box has sqrt(1 - s) of the image's height and width, rounded down to an even number
+    of pixels. Its centre is drawn for each image, not from the first eighth of the rows and columns.
+
+    Attributes:
+        alpha: first parameter, of the share that stays.
+        beta: second parameter, of the share that is pasted.
+        probability: share of images that get a box.
+    """
+
+    alpha: float = 4.0
+    beta: float = 4.0
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta"):
+            require(getattr(self, name) > 0.0, f"BetaBox.{name}", getattr(self, name), "give a positive number")
+        _check_probability(self, self.probability)
+
+    def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
+        alpha, beta = (torch.full((1, 1), value, device=device) for value in (self.alpha, self.beta))
+        side = (1.0 - torch.distributions.Beta(alpha, beta, validate_args=False).sample()).sqrt()
+        half_h, half_w = (side * height).long() // 2, (side * width).long() // 2
+        middle = torch.randint(height // 8, height, (batch, 1), device=device)
+        centre = torch.randint(width // 8, width, (batch, 1), device=device)
+        mask = _inside(middle - half_h, centre - half_w, 2 * half_h, 2 * half_w, height, width).squeeze(1)
+        return mask & _chosen(batch, self.probability, device)
+
+
 class Pixels(NamedTuple):
     """What mixing moves together: images and what is known about each of their pixels."""
 
@@ -204,6 +236,18 @@ def _check_probability(part: object, probability: float) -> None:
     )
 
 
+def cycled(pixels: Pixels, batch: int, size: torch.Size) -> Pixels:
+    """Pixels for a batch of images of a size: image i is image i modulo their number, resized if its size is another.
+
+    Args:
+        pixels: of any number of images.
+        batch: images that are wanted.
+        size: height and width.
+    """
+    index = torch.arange(batch, device=pixels.image.device) % len(pixels.image)
+    return resized(Pixels(*(x[index] for x in pixels)), size)
+
+
 IDS = 256  # class indices and 255
 
 
@@ -212,8 +256,7 @@ def classmix(source: Pixels, target: Pixels) -> Pixels:
 
     Target i receives classes of source i modulo their number; a source of another size is resized.
     """
-    partner = torch.arange(len(target.image), device=target.image.device) % len(source.image)
-    new = resized(Pixels(*(x[partner] for x in source)), target.image.shape[-2:])
+    new = cycled(source, len(target.image), target.image.shape[-2:])
     return mix(class_mask(new.label), new, target)
 
 

@@ -50,6 +50,19 @@ def batch_ratio(confidence: Tensor, threshold: float, valid: Tensor | None = Non
     return share * torch.ones_like(confidence)
 
 
+def image_confidence(logits: Tensor, valid: Tensor) -> Tensor:
+    """How sure a prediction is of each image: mean over valid pixels of (1 - entropy / log K) x confidence, (B,).
+
+    In [0, 1]: 0 where all classes are equally probable, 1 where one is certain (AugSeg, Zhao et al., CVPR 2023).
+
+    Args:
+        logits: B K H W.
+        valid: B H W bool; an image without a valid pixel has 0.
+    """
+    sure = (1.0 - entropy(logits)) * pseudo_label(logits).confidence
+    return torch.where(valid, sure, 0.0).sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
+
+
 def without_borders(weight: Tensor, top: int, bottom: int) -> Tensor:
     """B H W with 0 on the ``top`` first and ``bottom`` last rows, where target labels cannot be right (DAFormer)."""
     row = torch.arange(weight.shape[1], device=weight.device).view(1, -1, 1)

@@ -133,6 +133,41 @@ class KorniaView(View):
         return _blurred(_jittered(image, operations, self.jitter), self.sigma, self.blur)
 
 
+@dataclass(frozen=True)
+class RandomIntensityView(View):
+    """A random number of operations of random strength (AugSeg, Zhao et al., CVPR 2023, section 3.2).
+
+    Each image gets 1 to ``most`` of eleven operations, drawn with replacement: none, autocontrast, equalize, blur,
+    contrast, brightness, saturation, sharpness, posterize, solarize, hue. Their strengths are those of the official
+    code, and continuous but for the two that are counted in bits and levels.
+
+    Attributes:
+        most: operations on an image, at most. 3 in the paper.
+
+    Raises:
+        SeglabError: it is below 1.
+    """
+
+    most: int = 3
+
+    def __post_init__(self) -> None:
+        require(self.most >= 1, "RandomIntensityView.most", self.most, "give 1 or more operations")
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Views of float images B 3 H W in [0, 1]; same shape, dtype and range."""
+        # Drawn on the CPU, so that only what is drawn is computed and nothing waits for the device.
+        number = torch.randint(1, self.most + 1, (len(image),)).tolist()
+        drawn = torch.randint(len(INTENSITY), (self.most, len(image))).tolist()
+        parts = list(image.split(1))
+        for turn, choice in enumerate(drawn):
+            for index, operation in enumerate(INTENSITY):
+                if members := [i for i, n in enumerate(number) if turn < n and choice[i] == index]:
+                    done = operation(torch.cat([parts[i] for i in members]))
+                    for i, part in zip(members, done.split(1), strict=True):
+                        parts[i] = part
+        return torch.cat(parts)
+
+
 class GeometricView(ABC):
     """A view of another part of the images: labels, weights and padding move along.
 
@@ -218,6 +253,31 @@ def _sampled(x: Tensor, grid: Tensor) -> Tensor:
 def _uniform(image: Tensor, low: float, high: float) -> Tensor:
     """A number for each image, (B,)."""
     return torch.empty(len(image), device=image.device).uniform_(low, high)
+
+
+def _weaker(image: Tensor) -> Tensor:
+    return _uniform(image, 0.05, 0.95)
+
+
+def _counted(image: Tensor, most: int) -> Tensor:
+    """A whole number in [1, most] for each image, (B,)."""
+    return torch.randint(1, most + 1, (len(image),), device=image.device)
+
+
+INTENSITY: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda x: x,
+    colour.autocontrast,
+    colour.equalize,
+    lambda x: colour.gaussian_blur(x, _uniform(x, 0.1, 2.0), radius=6),
+    lambda x: colour.adjust_contrast(x, _weaker(x)),
+    lambda x: colour.adjust_brightness(x, _weaker(x)),
+    lambda x: colour.adjust_saturation(x, _weaker(x)),
+    lambda x: colour.adjust_sharpness(x, _weaker(x)),
+    lambda x: colour.posterize(x, 8 - _counted(x, 4)),
+    lambda x: colour.solarize(x, _counted(x, 255) / 255.0),
+    lambda x: colour.adjust_hue(x, _uniform(x, -0.5, 0.5)),
+)
+"""The operations of AugSeg, of which ``RandomIntensityView`` draws."""
 
 
 def _around_one(image: Tensor, strength: float) -> Tensor:

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as reference
 
 from seglab.ops import colour
@@ -53,3 +55,34 @@ def test_blur_stays_float32_under_autocast(image):
     with torch.autocast("cpu", torch.bfloat16):
         blurred = colour.gaussian_blur(image, sigma, radius=3)
     assert torch.equal(blurred, colour.gaussian_blur(image, sigma, radius=3))
+
+
+@pytest.fixture
+def levels() -> torch.Tensor:
+    """Values of 8 bits, as files have them."""
+    torch.manual_seed(0)
+    image = torch.randint(0, 256, (4, 3, 20, 15))
+    image[1] = image[1] // 4 + 60  # low contrast
+    image[2, 0] = 37  # a channel of one value
+    return image / 255.0
+
+
+def test_sharpness_equals_torchvision_image_by_image(image):
+    factor = torch.tensor([0.0, 0.5, 1.0, 1.7])
+    ours = colour.adjust_sharpness(image, factor)
+    for index in range(4):
+        theirs = reference.adjust_sharpness(image[index], factor[index].item())
+        torch.testing.assert_close(ours[index], theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["autocontrast", "equalize", "posterize", "solarize"])
+def test_operations_equal_pillow_image_by_image(name, levels):
+    bits, threshold = torch.tensor([4, 5, 6, 7]), torch.tensor([1, 60, 128, 255])
+    arguments = {"posterize": bits, "solarize": threshold}
+    given = {"posterize": (bits,), "solarize": (threshold / 255.0,)}.get(name, ())
+    ours = getattr(colour, name)(levels, *given)
+    for index in range(4):
+        pil = Image.fromarray((levels[index] * 255).round().byte().permute(1, 2, 0).numpy())
+        own = [arguments[name][index].item()] if name in arguments else []
+        theirs = torch.from_numpy(np.array(getattr(ImageOps, name)(pil, *own))).permute(2, 0, 1) / 255.0
+        torch.testing.assert_close(ours[index], theirs, atol=1.01 / 255 if name == "autocontrast" else 1e-6, rtol=0)

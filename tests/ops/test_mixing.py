@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser, lazy_instance
 from seglab.labels import IGNORE
 from seglab.ops.mixing import (
     AreaBox,
+    BetaBox,
     BoxSampler,
     FixedAreaBox,
     HalfBox,
@@ -16,6 +17,7 @@ from seglab.ops.mixing import (
     classes_present,
     cutmix,
     cutmix_partner,
+    cycled,
     ground_truth,
     half,
     paste,
@@ -107,7 +109,26 @@ def test_half_box_covers_half_the_image_and_more_than_half_its_width():
     assert not HalfBox(probability=0.0)(4, 8, 8, CPU).any()
 
 
-@pytest.mark.parametrize("law", [AreaBox(), FixedAreaBox(boxes=2), HalfBox()])
+@pytest.mark.parametrize(("parameters", "area"), [((4.0, 4.0), 0.358), ((8.0, 2.0), 0.163)])
+def test_beta_box_has_the_published_area(parameters, area):
+    torch.manual_seed(0)
+    share = torch.cat([BetaBox(*parameters)(4, 64, 64, CPU).float().mean((1, 2)) for _ in range(1000)])
+    assert share.mean().item() == pytest.approx(area, abs=0.012)
+
+
+def test_beta_boxes_of_a_batch_have_one_size_and_centres_of_their_own(monkeypatch):
+    fixed = torch.distributions.Beta
+    monkeypatch.setattr(fixed, "sample", lambda self: torch.tensor([[0.75]]))  # half of the height and width pasted
+    torch.manual_seed(0)
+    masks = BetaBox()(200, 24, 40, CPU)
+    assert all(is_rectangle(mask) for mask in masks[:50])
+    assert (masks.any(2).sum(1).max(), masks.any(1).sum(1).max()) == (12, 20)
+    assert not masks[:, 0].any(1).all()
+    bottom = torch.where(masks.any(2), torch.arange(1, 25), 0).amax(1)  # centre + 6, or the border
+    assert (bottom.min(), bottom.max()) == (24 // 8 + 6, 24)
+
+
+@pytest.mark.parametrize("law", [AreaBox(), FixedAreaBox(boxes=2), HalfBox(), BetaBox()])
 def test_laws_draw_on_the_device_without_waiting_and_repeat_with_the_seed(law, no_host_sync):
     torch.manual_seed(3)
     with no_host_sync:
@@ -267,3 +288,10 @@ def test_share_of_hidden_blocks(ratio: float) -> None:
     mask = block_mask((50, 100, 100), 10, ratio, torch.device("cpu"))
     assert 1 - mask.float().mean().item() == pytest.approx(ratio, abs=0.02)
     assert mask[0].ne(mask[1]).any() == (0 < ratio < 1), "each image has a mask of its own"
+
+
+def test_cycled_repeats_images_and_resizes_them():
+    few = pixels(2)
+    many = cycled(few, 5, torch.Size([4, 4]))
+    assert many.label[:, 0, 0].tolist() == [0, 1, 0, 1, 0]
+    assert cycled(few, 1, torch.Size([8, 6])).image.shape == (1, 3, 8, 6)

@@ -11,6 +11,7 @@ from seglab.ops.pseudo import (
     batch_ratio,
     class_rank,
     hard_label,
+    image_confidence,
     image_ratio,
     likely_negatives,
     lowest_entropy,
@@ -163,3 +164,17 @@ def test_an_unreliable_pixel_is_a_negative_of_the_classes_in_the_middle():
 )
 def test_a_labeled_pixel_is_a_negative_of_the_other_classes_it_takes_for_likely(label, expected):
     assert likely_negatives(TOY, torch.tensor([label]), 2).tolist() == [expected]
+
+
+def test_image_confidence_has_the_published_values():
+    sure, even = torch.zeros(2, 21)
+    sure = torch.tensor([0.9] + [0.1 / 20] * 20).log()
+    certain = torch.tensor([50.0] + [0.0] * 20)
+    logits = torch.stack([sure, even, certain]).view(3, 21, 1, 1).expand(-1, -1, 2, 3)
+    valid = torch.ones(3, 2, 3, dtype=torch.bool)
+    assert image_confidence(logits, valid).tolist() == pytest.approx([0.71534, 0.0, 1.0], abs=1e-5)
+
+    mixed = torch.cat([logits[:1, :, :1], logits[1:2, :, :1]], 2)  # a sure row, an undecided one
+    valid = torch.tensor([[[True, True, False], [True, False, False]]])
+    assert image_confidence(mixed, valid).item() == pytest.approx(0.71534 * 2 / 3, abs=1e-5)
+    assert image_confidence(mixed, torch.zeros_like(valid)).item() == 0.0

@@ -4,9 +4,9 @@ import torch
 from jsonargparse import ArgumentParser, lazy_instance
 
 from seglab.labels import IGNORE
-from seglab.ops import colour
+from seglab.ops import colour, views
 from seglab.ops.mixing import Pixels
-from seglab.ops.views import FlipView, KorniaView, NoView, RandomCropView, StrongView, View
+from seglab.ops.views import FlipView, KorniaView, NoView, RandomCropView, RandomIntensityView, StrongView, View
 from seglab.streets.scene import render
 from seglab.streets.style import PHOTO
 from seglab.types import SeglabError
@@ -253,3 +253,53 @@ def test_class_probabilities_are_interpolated():
     label = RandomCropView((0.5, 0.7))(given).label
     assert label.shape == soft.shape
     torch.testing.assert_close(label.sum(1), torch.ones(2, 8, 8))
+
+
+def test_random_intensity_keeps_shape_range_and_seed_and_waits_for_nothing(no_host_sync):
+    image = torch.rand(16, 3, 24, 20)
+    torch.manual_seed(1)
+    with torch.autocast("cpu", torch.bfloat16), no_host_sync:
+        first = RandomIntensityView()(image)
+    assert first.shape == image.shape
+    assert first.dtype == torch.float32
+    assert first.min() >= 0.0
+    assert first.max() <= 1.0
+    torch.manual_seed(1)
+    assert torch.equal(RandomIntensityView()(image), first)
+    assert not torch.equal(RandomIntensityView()(image), first)
+
+
+def test_random_intensity_draws_1_to_3_operations_with_replacement(monkeypatch):
+    done = lambda index: lambda x: x + (1 if index == 0 else 100)  # noqa: E731
+    monkeypatch.setattr(views, "INTENSITY", tuple(done(index) for index in range(2)))
+    torch.manual_seed(0)
+    value = RandomIntensityView()(torch.zeros(6000, 3, 1, 1))[:, 0, 0, 0]
+    number = value % 100 + value // 100
+    assert torch.bincount(number.long(), minlength=4).tolist() == pytest.approx([0, 2000, 2000, 2000], abs=150)
+    assert (value == 3).float().mean().item() == pytest.approx(1 / 3 / 8, abs=0.01)  # the same one three times
+
+
+def test_random_intensity_of_nothing_but_no_operation_is_the_image(monkeypatch):
+    monkeypatch.setattr(views, "INTENSITY", views.INTENSITY[:1])
+    image = torch.rand(3, 3, 4, 4)
+    assert torch.equal(RandomIntensityView()(image), image)
+
+
+def test_random_intensity_strengths_are_those_of_the_official_code():
+    """Factors in [0.05, 0.95], 4 to 7 bits, solarize from level 1 to 255."""
+    torch.manual_seed(0)
+    ramp = (torch.arange(256) / 255.0).view(1, 1, 1, -1).expand(400, 3, 3, -1)
+    posterized = views.INTENSITY[8](ramp)
+    counts = {len(posterized[i, 0, 0].unique()) for i in range(400)}
+    assert counts == {16, 32, 64, 128}
+    changed = (views.INTENSITY[9](ramp) != ramp).any(1).any(1).float()
+    first = torch.where(changed.any(1), changed.argmax(1), 255)
+    assert 1 <= first.min() < 6
+    assert first.max() > 250
+    bright = views.INTENSITY[5](torch.ones(2000, 3, 1, 1))[:, 0, 0, 0]
+    assert (bright.min().item(), bright.max().item()) == pytest.approx((0.05, 0.95), abs=0.002)
+
+
+def test_random_intensity_needs_an_operation():
+    with pytest.raises(SeglabError, match=r"RandomIntensityView.most is 0: give 1 or more"):
+        RandomIntensityView(most=0)

@@ -11,7 +11,7 @@ from spaces import classes
 from torch import Tensor, nn
 
 from seglab.labels import LabelSpace
-from seglab.methods import CutMixSeg, FixMatch, MeanTeacher, Method, UniMatch, UniMatchV2
+from seglab.methods import AugSeg, CutMixSeg, FixMatch, MeanTeacher, Method, UniMatch, UniMatchV2
 from seglab.networks import Network
 from seglab.ops.mixing import AreaBox, BoxSampler
 from seglab.ops.views import StrongView
@@ -19,7 +19,7 @@ from seglab.types import Output, SeglabError
 
 NO_BOX = AreaBox(probability=0.0)
 CALM: dict[str, Any] = {"strong": OFF, "boxes": NO_BOX}
-ALL: list[type[Method]] = [CutMixSeg, FixMatch, MeanTeacher, UniMatch, UniMatchV2]
+ALL: list[type[Method]] = [AugSeg, CutMixSeg, FixMatch, MeanTeacher, UniMatch, UniMatchV2]
 
 
 class Pointwise(pointwise.Pointwise):
@@ -397,6 +397,8 @@ def test_a_step_never_waits_for_the_device(kind: type[Method], no_host_sync: Any
 @pytest.mark.parametrize(
     ("kind", "setting", "value"),
     [
+        (AugSeg, "threshold", 1.5),
+        (AugSeg, "weight", -1.0),
         (FixMatch, "threshold", 1.5),
         (UniMatch, "threshold", -0.1),
         (UniMatch, "dropout", 1.0),
