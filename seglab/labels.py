@@ -1,9 +1,10 @@
 """Label spaces: class names, colours, the ids that files store, and the subsets that papers report."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from seglab.types import SeglabError
 
 IGNORE = 255  # the class index that no loss and no metric counts
 UNKNOWN = 254  # what an id outside the label space decodes to; never leaves the decoder
+MAX_COLOURS = UNKNOWN  # ids that masks of colours can have
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class LabelSpace:
         void: ids stored in a file that are known and not trained on.
         subsets: name of a reported subset (``"mIoU16"``) -> class indices it averages over.
         in_red: files store an id in the red channel of a 16-bit colour PNG, as those of SYNTHIA do.
+        stored_colours: files store one of these (R, G, B) per pixel, whose position is the id.
+        grey_is_id: a colour file whose three channels are equal stores ids, as many tools write them.
     """
 
     names: tuple[str, ...]
@@ -56,6 +60,8 @@ class LabelSpace:
     void: tuple[int, ...] = (IGNORE,)
     subsets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     in_red: bool = False
+    stored_colours: tuple[tuple[int, int, int], ...] = ()
+    grey_is_id: bool = False
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
@@ -91,6 +97,14 @@ class LabelSpace:
         for stored, index in self._stored.items():
             table[stored] = index
         table[list(self.void)] = IGNORE
+        return table
+
+    @cached_property
+    def id_of_colour(self) -> np.ndarray:
+        """Look-up table (2^24,) uint8: 65536 R + 256 G + B -> stored id; UNKNOWN for the rest."""
+        table = np.full(1 << 24, UNKNOWN, np.uint8)
+        for index, (red, green, blue) in enumerate(self.stored_colours):
+            table[red << 16 | green << 8 | blue] = index
         return table
 
     @cached_property
@@ -165,17 +179,66 @@ def label_space(
     Raises:
         SeglabError: the map names a class that is not in the list, or leaves a class without an id.
     """
-    known = {name: index for index, name in enumerate(names)}
-    if unknown := sorted(set((ids or {}).values()) - set(known)):
-        raise SeglabError(f"the id map names {', '.join(unknown)}, which the class list {list(names)} lacks")
-    if ids and (missing := [name for name in names if name not in ids.values()]):
-        raise SeglabError(f"the id map gives no id to {', '.join(missing)}")
+    known = _positions(names, set((ids or {}).values()), "the id map", "id")
     return LabelSpace(
         names=tuple(names),
         palette=distinct_palette(len(names)),
         ids={stored: known[name] for stored, name in (ids or {}).items()},
         void=tuple(stored for stored in void if stored != IGNORE or stored not in (ids or {})),  # masks of 0 and 255
+        grey_is_id=True,
     )
+
+
+Colour = Sequence[int]  # R, G, B from 0 to 255
+
+
+def colour_space(
+    names: Sequence[str], colours: Mapping[str, Colour | Sequence[Colour]], void: Sequence[Colour] = ()
+) -> LabelSpace:
+    """A label space of masks that show each class in a colour.
+
+    Args:
+        names: classes in index order.
+        colours: class -> its colour, or several.
+        void: colours that are ignored.
+
+    Raises:
+        SeglabError: a colour is none or stands for two classes; or the map names a class that is not in the list, or
+            leaves one without a colour.
+    """
+    _positions(names, colours.keys(), "colors", "colour")
+    pairs: list[tuple[Any, str | None]] = [(colour, None) for colour in void]
+    for owner, given in colours.items():
+        several = given if given and isinstance(given[0], Sequence) else [given]
+        pairs += [(colour, owner) for colour in several]
+    of_class: dict[tuple[int, int, int], str | None] = {}
+    for colour, name in pairs:
+        if not isinstance(colour, Sequence) or len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
+            raise SeglabError(f"colour {colour} of {name or 'void'}: give red, green and blue, each from 0 to 255")
+        red, green, blue = colour
+        if (other := of_class.setdefault((red, green, blue), name)) != name:
+            raise SeglabError(f"colour {list(colour)} stands for {name} and for {other or 'void'}: choose one")
+    if len(of_class) > MAX_COLOURS:
+        raise SeglabError(f"{len(of_class)} colours: give {MAX_COLOURS} or fewer")
+    rank: dict[str | None, int] = {name: index for index, name in enumerate([*names, None])}
+    stored = sorted(of_class, key=lambda colour: rank[of_class[colour]])  # ids are in class order, void comes last
+    of_index = [of_class[colour] for colour in stored]
+    return LabelSpace(
+        names=tuple(names),
+        palette=tuple(stored[of_index.index(name)] for name in names),
+        ids={index: rank[name] for index, name in enumerate(of_index) if name},
+        void=(*(index for index, name in enumerate(of_index) if not name), IGNORE),
+        stored_colours=tuple(stored),
+    )
+
+
+def _positions(names: Sequence[str], given: Collection[str], what: str, kind: str) -> dict[str, int]:
+    known = {name: index for index, name in enumerate(names)}
+    if unknown := sorted(set(given) - set(known)):
+        raise SeglabError(f"{what} names {', '.join(unknown)}, which the class list {list(names)} lacks")
+    if given and (missing := [name for name in names if name not in given]):
+        raise SeglabError(f"{what} gives no {kind} to {', '.join(missing)}")
+    return known
 
 
 # Cityscapes: 34 labelIds, 19 of them trained; GTA5 stores the same ids.

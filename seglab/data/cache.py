@@ -55,6 +55,7 @@ class Index(NamedTuple):
     scale: float
     decode: list[int]  # stored id -> class index, of the label space that decoded the masks
     entries: list[Entry]
+    colours: list[list[int]] = []  # of masks that store colours, by id
 
 
 class Cache:
@@ -72,6 +73,8 @@ class Cache:
     def __init__(self, folder: Path, root: Path, space: LabelSpace) -> None:
         index = load_index(folder)
         self.folder, self.root, self.scale = folder, root, index.scale
+        if index.colours != _colours(space):
+            raise SeglabError(f"{folder} was written with other colours of the classes: write another cache")
         self._table = _conversion(folder, np.array(index.decode, np.uint8), space.decode)
         self._entries = {root / entry.image: entry for entry in index.entries}
         self._shards: dict[str, np.ndarray] = {}
@@ -152,8 +155,8 @@ def write_cache(
         folder.mkdir(parents=True, exist_ok=True)
         with held(folder):
             remove_partial(folder)
-            decode = [int(index) for index in space.decode]
-            kept = _whole_entries(folder, scale, decode)
+            index = Index(scale, [int(index) for index in space.decode], [], _colours(space))
+            kept = _whole_entries(folder, index)
             wanted = [item for _, item in sorted(unique.items())]
             known = {root / entry.image: entry for entry in kept}
             todo = [i for i in wanted if i.image not in known or not _is_current(known[i.image], i, root)]
@@ -163,8 +166,8 @@ def write_cache(
             entries = [known[item.image] for item in wanted if item.image not in redone]
             decoded = parallel_map(_decoder(root, space, scale), todo, "decoding", workers)
             for count in _shares(sizes, shard_bytes):
-                entries += _write_shard(folder, Index(scale, decode, []), decoded, count)
-            _finish(folder, Index(scale, decode, entries))
+                entries += _write_shard(folder, index, decoded, count)
+            _finish(folder, index._replace(entries=entries))
     except OSError as error:
         raise SeglabError(f"{folder} cannot be written ({error}): choose another --output") from error
     return len(todo)
@@ -219,6 +222,10 @@ def _conversion(folder: Path, stored: np.ndarray, wanted: np.ndarray) -> np.ndar
             )
         table[index] = becomes.pop()
     return None if (table == np.arange(256)).all() else table
+
+
+def _colours(space: LabelSpace) -> list[list[int]]:
+    return [list(colour) for colour in space.stored_colours]
 
 
 def _stamp(item: Item) -> list[int]:
@@ -329,7 +336,7 @@ def _is_sound(shard: np.ndarray, entry: Entry) -> bool:
     return sums == entry.checksums
 
 
-def _whole_entries(folder: Path, scale: float, decode: list[int]) -> list[Entry]:
+def _whole_entries(folder: Path, wanted: Index) -> list[Entry]:
     """What earlier runs, finished or killed, left whole."""
     found: dict[str, Entry] = {}
     parts = [folder / INDEX, *sorted(folder.glob("shard_*.json"))]
@@ -337,8 +344,8 @@ def _whole_entries(folder: Path, scale: float, decode: list[int]) -> list[Entry]
         if not path.is_file():
             continue
         index = _read_index(path)
-        if (index.scale, index.decode) != (scale, decode):
-            what = f"scale {index.scale}" if index.scale != scale else "another label space"
+        if index._replace(entries=[]) != wanted:
+            what = f"scale {index.scale}" if index.scale != wanted.scale else "another label space"
             raise SeglabError(f"{folder} holds a cache of {what}: choose another --output, or remove it")
         sizes = _shard_sizes(index)
         found |= {entry.image: entry for entry in index.entries if _size(folder / entry.shard) >= sizes[entry.shard]}
@@ -370,6 +377,7 @@ def _read_index(path: Path) -> Index:
         if content["format"] != FORMAT and (content["format"], content["scale"]) != (1, 1):
             raise SeglabError(f"{path} is of another version: remove its folder and run `seglab data cache` again")
         index = Index(float(content["scale"]), content["decode"], [Entry(*entry) for entry in content["entries"]])
+        index = index._replace(colours=[[int(part) for part in colour] for colour in content.get("colours", [])])
         np.array(index.decode, np.uint8).reshape(256)
         if not all(map(_is_possible, index.entries)):
             raise ValueError("an entry")

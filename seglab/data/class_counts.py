@@ -84,7 +84,8 @@ def _count(item: Item, space: LabelSpace) -> np.ndarray:
 
 
 def _digest(items: Sequence[Item], space: LabelSpace, root: Path) -> str:
-    digest = hashlib.blake2b(json.dumps([space.names, space.decode.tolist()]).encode(), digest_size=8)
+    read_as = [space.names, space.decode.tolist(), *space.stored_colours]
+    digest = hashlib.blake2b(json.dumps(read_as).encode(), digest_size=8)
     for item in items:
         assert item.mask is not None
         try:

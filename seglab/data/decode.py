@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from seglab.data.checks.plausible import binary, hint_for_colours, hint_for_ids, misread
+from seglab.data.checks.plausible import binary, hint_for_colours, hint_for_ids, hint_for_unknown_colours, misread
 from seglab.data.files import Item, describe
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
@@ -20,8 +20,12 @@ try:
 except ImportError:  # the extra ``fast``; without it OpenCV and Pillow take more than twice as long
     decode_png = None
 
+COLOUR_MODES = ("RGB", "RGBA", "LA")
 ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")  # Pillow's modes of one integer per pixel
 SAMPLE = 8  # masks of a first look, spread evenly
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes; the last two of files beyond 4 GB
+OTHERS = (b"BM", b"RIFF")  # of BMP and WebP
+LOSSY = ("JPEG", "WEBP")  # formats that change the values of pixels, the second not always
 EXACT = 1 << 24  # pixels up to which OpenCV's float32 counts are exact
 
 
@@ -59,21 +63,20 @@ def read_image(path: Path) -> np.ndarray:
     """H W 3 uint8 RGB of an image of any mode, turned as its EXIF orientation says.
 
     Raises:
-        SeglabError: the file is missing, truncated or not an image.
+        SeglabError: the file is missing, truncated, not an image, or one of floats or signed numbers.
     """
     data = _read(path)
     if png_depth(data) and not _has_exif(data) and (image := _decode_png(data, "rgb", 2)) is not None:
         return image
+    if data.startswith((*TIFF, *OTHERS)):
+        return cv2.cvtColor(_read_other(path, data), cv2.COLOR_BGR2RGB)
     if not _ends_whole(data):
         _load_with_pillow(path, data)  # OpenCV fills the missing part of a truncated file with grey, silently
     image = _decode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise SeglabError(f"{path} is not a readable image: replace it or leave it out")
-    if png_depth(data) == 16 and image.max() < 16:
-        raise SeglabError(
-            f"{path} has 16 bits per channel and leaves the upper four empty, as 12-bit cameras do: it would be black. "
-            "Scale it to 8 bits"
-        )
+    if png_depth(data) == 16:
+        _check_depth(path, image)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -117,6 +120,8 @@ def read_labels(path: Path, space: LabelSpace) -> np.ndarray:
 def wrong_ids(path: Path, ids: np.ndarray, space: LabelSpace) -> str:
     """The message about a mask that stores ids H W which its label space does not know."""
     unknown = unknown_ids(ids, space)
+    if space.stored_colours:
+        return f"{path} has pixels in colours that no class has: {hint_for_unknown_colours(ids)}"
     return f"{path} has ids {unknown} outside the label space: {hint_for_ids(unknown, space)}"
 
 
@@ -138,9 +143,27 @@ def scaled_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
 
 
 def orientation(path: Path) -> int:
-    """EXIF orientation of a JPEG: 1 upright, 2 to 8 mirrored or turned; 5 to 8 exchange width and height."""
-    with Image.open(path) as image:
-        return image.getexif().get(0x0112, 1) if image.format == "JPEG" else 1
+    """EXIF orientation of a JPEG or WebP: 1 upright, 2 to 8 mirrored or turned; 5 to 8 exchange width and height."""
+    try:
+        image = Image.open(path)
+    except UnidentifiedImageError:  # OpenCV reads more kinds of TIFF
+        return 1
+    with image:
+        return image.getexif().get(0x0112, 1) if image.format in LOSSY else 1
+
+
+def is_deep(path: Path) -> bool:
+    """Whether an image has 16 bits per channel, by its header."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    if not head.startswith(TIFF):
+        return png_depth(head) == 16
+    try:
+        with Image.open(path) as image:
+            bits = image.getexif().get(258, 8)
+            return max(bits if isinstance(bits, tuple) else (bits,)) == 16
+    except Exception:  # Pillow knows fewer kinds than OpenCV
+        return False
 
 
 def unknown_ids(ids: np.ndarray, space: LabelSpace) -> list[int]:
@@ -149,7 +172,7 @@ def unknown_ids(ids: np.ndarray, space: LabelSpace) -> list[int]:
 
 
 def read_ids(path: Path, space: LabelSpace) -> np.ndarray:
-    """H W integers as a mask file stores them.
+    """H W integers as a mask file stores them; of a mask of colours the position of each, or 256 + its RGB in hex.
 
     Raises:
         SeglabError: as ``read_mask``.
@@ -157,13 +180,19 @@ def read_ids(path: Path, space: LabelSpace) -> np.ndarray:
     data = _read(path)
     if space.in_red:
         return _read_red(path, data)
+    if space.stored_colours:
+        return _read_colours(path, data, space)
     if (stored := _decode_png(data, "mono", 0, 3)) is not None:
         return stored[..., 0]
     image = _load_with_pillow(path, data)
-    if image.mode not in ID_MODES or image.format == "JPEG":
+    if image.mode in COLOUR_MODES and image.format not in LOSSY and space.grey_is_id:
+        channels = np.asarray(image.convert("RGB"))
+        if (channels == channels[..., :1]).all():
+            return np.ascontiguousarray(channels[..., 0])
+    if image.mode not in ID_MODES or image.format in LOSSY:
         raise SeglabError(
             f"{path} is a {image.mode} {image.format} file, which cannot hold exact ids: "
-            + hint_for_colours(np.asarray(image.convert("RGB")), space)
+            + hint_for_colours(np.asarray(image.convert("RGB")), space, image.format in LOSSY)
         )
     ids = np.asarray(image)
     depth, colour_type = data[24:26]
@@ -212,6 +241,61 @@ def _read_red(path: Path, data: bytes) -> np.ndarray:
     if image is None:
         raise SeglabError(f"{path} is damaged: replace it or leave it out")
     return image[..., 2]  # OpenCV's order is blue, green, red
+
+
+def _read_colours(path: Path, data: bytes, space: LabelSpace) -> np.ndarray:
+    """H W uint8: the position of each pixel's colour; int32 with 256 + RGB in hex where it is not known."""
+    colours = _decode_png(data, "rgb", 2)
+    if colours is None:
+        image = _load_with_pillow(path, data)
+        if image.mode not in (*COLOUR_MODES, "1", "L", "P") or image.format == "JPEG":
+            raise SeglabError(
+                f"{path} is a {image.mode} {image.format} file, which cannot hold exact colours: make it a PNG of the "
+                "colours of the classes"
+            )
+        colours = np.asarray(image.convert("RGB"))
+    packed = colours[..., 0].astype(np.int32) << 16 | colours[..., 1].astype(np.int32) << 8 | colours[..., 2]
+    ids = space.id_of_colour[packed]
+    unknown = ids == UNKNOWN
+    return np.where(unknown, packed + 256, ids) if unknown.any() else ids
+
+
+def _read_other(path: Path, data: bytes) -> np.ndarray:
+    """H W 3 uint8 BGR of a TIFF, BMP or WebP file."""
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)  # what it prints about a damaged file is said below
+    try:
+        image = _decode(data, cv2.IMREAD_UNCHANGED if data.startswith(TIFF) else cv2.IMREAD_COLOR)
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+    if image is None:
+        raise SeglabError(
+            f"{path} is damaged, or of a kind that is not read (8 or 16 bits and 1, 3 or 4 channels are): replace it "
+            "or leave it out"
+        )
+    if image.dtype not in (np.uint8, np.uint16):
+        raise SeglabError(
+            f"{path} holds {image.dtype} pixels, and which of them is black and which is white is unknown: scale it to "
+            "8 or 16 bits"
+        )
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if channels not in (1, 3, 4):
+        raise SeglabError(f"{path} has {channels} channels: write the three that the network should see as 8-bit RGB")
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+        _check_depth(path, image)
+    if channels == 1:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return image[..., :3]
+
+
+def _check_depth(path: Path, image: np.ndarray) -> None:
+    """Raise ``SeglabError`` if the upper 8 of 16 bits say nothing."""
+    if image.max() < 16:
+        raise SeglabError(
+            f"{path} has 16 bits per channel and leaves the upper four empty, as 12-bit cameras do: it would be black. "
+            "Scale it to 8 bits"
+        )
 
 
 def _read(path: Path) -> bytes:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from seglab.types import SeglabError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+FORMATS = "PNG, JPEG, TIFF, BMP and WebP"
 
 
 class Item(NamedTuple):
@@ -38,7 +39,7 @@ def find_images(folder: Path, remedy: str) -> list[Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name is that of a PNG or JPEG file; hidden files (``._a.png`` of macOS archives) are none."""
+    """Whether the name is that of a file that is read; hidden files (``._a.png`` of macOS archives) are none."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 

@@ -8,7 +8,9 @@ from seglab.data.files import IMAGE_SUFFIXES, Item, describe
 from seglab.files import read_text
 from seglab.types import SeglabError
 
-LISTED_IMAGE = re.compile(r"[^\t]*?\.(?:png|jpe?g)(?!\S)", re.IGNORECASE)  # the first of a line; names may have spaces
+LISTED_IMAGE = re.compile(
+    r"[^\t]*?\.(?:png|jpe?g|tiff?|bmp|webp)(?!\S)", re.IGNORECASE
+)  # the first of a line; names may have spaces
 FRACTION = re.compile(r"1/([1-9]\d*)")
 COUNT = re.compile(r"[1-9]\d*")
 

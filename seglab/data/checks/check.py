@@ -14,7 +14,7 @@ import numpy as np
 
 from seglab.data.checks.plausible import misread, unseen
 from seglab.data.dataset import SPLITS, DataSet
-from seglab.data.decode import check_size, count_ids, orientation, png_depth, read_ids, read_image, wrong_ids
+from seglab.data.decode import check_size, count_ids, is_deep, orientation, read_ids, read_image, wrong_ids
 from seglab.data.files import Item, describe
 from seglab.data.module import SegmentationData
 from seglab.files import parallel_map
@@ -167,11 +167,9 @@ def _inspect(item: Item, space: LabelSpace) -> Found:
             problems.append(str(error))
     if image is None:
         return Found(problems)
-    with item.image.open("rb") as file:
-        deep = png_depth(file.read(26)) == 16
     digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
     oriented = orientation(item.image) != 1
-    return Found(problems, image.shape[1::-1], digest, None if problems else stored, oriented, deep)
+    return Found(problems, image.shape[1::-1], digest, None if problems else stored, oriented, is_deep(item.image))
 
 
 def _check_ids(part: Part, split: str, report: Report) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from seglab.data.files import describe
 from seglab.labels import CITYSCAPES, CITYSCAPES_TRAIN_IDS, IGNORE, UNKNOWN, LabelSpace
 
 FEW = 5  # real scenes show at least so many ids
 VOID = 0.25  # share of pixels: label ids of real scenes are rarely void, train ids read as label ids mostly
 MOSTLY = 0.5  # share of ignored pixels beside which a class that no mask shows is taken for a wrong id map
+MANY = 40  # values or colours beyond those of any class list: masks that were resized or compressed
 PAINTED = 0.9  # share of pixels in colours of the classes that makes a picture of classes
 
 
@@ -75,19 +77,65 @@ def hint_for_ids(unknown: Iterable[int], space: LabelSpace) -> str:
         return "they are Cityscapes' label ids, but are read as train ids: set --data.ids labelIds"
     if space.ids and unknown <= set(range(space.num_classes)):
         return "they are the indices of the classes: leave out the id map, or map these ids to a class"
+    if len(unknown) >= MANY and unknown <= set(range(256)):
+        return (
+            "so many values come from resizing masks with interpolation or from saving them as JPEG: make the masks "
+            "anew, or bring every value back to the nearest id"
+        )
     return "map them to a class or list them as void (`seglab data check` finds every such file)"
 
 
-def hint_for_colours(picture: np.ndarray, space: LabelSpace) -> str:
-    """What to do about a mask H W 3 uint8 of colours, for the end of a message."""
+def hint_for_colours(picture: np.ndarray, space: LabelSpace, lossy: bool = False) -> str:
+    """What to do about a mask H W 3 uint8 of colours, for the end of a message.
+
+    Args:
+        picture: what the mask shows.
+        space: how masks are read.
+        lossy: it comes from a format that changes colours.
+    """
     pack = np.array([65536, 256, 1])
-    colours = (picture @ pack)[picture.any(-1)]  # black is void
+    packed = picture @ pack
+    colours = packed[picture.any(-1)]  # black is void
+    if lossy:
+        return (
+            "make it a PNG with one channel, the id of each pixel, from the original drawing; where that is lost, "
+            "bring every value back to the nearest id"
+        )
     if len(colours) and np.isin(colours, np.array(space.palette) @ pack).mean() >= PAINTED:
         return (
             "it shows the classes in their colours: read the masks of ids instead (Cityscapes: *_labelIds.png), or "
             "convert each colour to its id"
         )
+    if space.grey_is_id and len(np.unique(packed)) <= MANY:
+        flag = f"--data.colors '{{{space.names[0]}: [0, 0, 0]}}'"
+        return f"name its colours in place of ids, as in {flag}. It shows {_shares(packed)}"
     return "convert it to a PNG with one channel, the id of each pixel"
+
+
+def hint_for_unknown_colours(ids: np.ndarray) -> str:
+    """Which colours a mask H W shows that are not known, stored as 256 + RGB in hex, and what to do."""
+    found = np.unique(ids[ids >= 256])
+    shown = _shares(ids[ids >= 256] - 256, ids.size)
+    if len(found) >= MANY:
+        return (
+            f"{shown}. So many come from resizing masks with interpolation or from saving them as JPEG: make the masks "
+            "anew, or bring every colour back to the nearest of a class"
+        )
+    return f"{shown}. Add them to colors, or to void_colors"
+
+
+def unpacked(colour: int) -> tuple[int, int, int]:
+    """(R, G, B) of 65536 R + 256 G + B."""
+    colour = int(colour)
+    return colour >> 16, colour >> 8 & 255, colour & 255
+
+
+def _shares(packed: np.ndarray, size: int = 0) -> str:
+    """Colours 65536 R + 256 G + B with their share of ``size`` pixels, the most frequent first."""
+    found, counts = np.unique(packed, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    size = size or packed.size
+    return describe([f"{list(unpacked(found[index]))} ({100 * counts[index] / size:.2f} %)" for index in order])
 
 
 def _known(space: LabelSpace) -> set[int]:
