@@ -14,6 +14,7 @@ from seglab.methods.semi.cps import CPS
 from seglab.methods.semi.cutmix_seg import CutMixSeg
 from seglab.methods.semi.fixmatch import FixMatch
 from seglab.methods.semi.mean_teacher import MeanTeacher
+from seglab.methods.semi.reco import ReCo
 from seglab.methods.semi.u2pl import U2PL
 from seglab.methods.semi.unimatch import UniMatch
 from seglab.methods.semi.unimatch_v2 import UniMatchV2
@@ -35,6 +36,7 @@ __all__ = [
     "MeanTeacher",
     "Method",
     "MinEnt",
+    "ReCo",
     "Schedule",
     "Supervised",
     "UniMatch",

@@ -45,11 +45,15 @@ def projection_head(channels: int, width: int) -> nn.Sequential:
     )
 
 
-def representation_head(channels: int, dim: int) -> nn.Sequential:
-    """B channels h w -> B dim h w, not yet normalised."""
+def representation_head(channels: int, dim: int, depth: int = 2, dropout: float = 0.1) -> nn.Sequential:
+    """B channels h w -> B dim h w, not yet normalised: ``depth`` 3x3 convolutions and a 1x1 one.
+
+    The defaults are U2PL's; ReCo has one convolution and no dropout.
+    """
     layers: list[nn.Module] = []
-    for width in (channels, dim):
-        layers += [nn.Conv2d(width, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(), nn.Dropout2d(0.1)]
+    for width in [channels] + [dim] * (depth - 1):
+        layers += [nn.Conv2d(width, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU()]
+        layers += [nn.Dropout2d(dropout)] if dropout else []
     return nn.Sequential(*layers, nn.Conv2d(dim, dim, 1))
 
 

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from seglab.labels import IGNORE
 from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_mean
-from seglab.ops.memory import ClassQueue, choose, class_sums
+from seglab.ops.memory import ClassQueue, choose, class_sums, draw, draw_rows
 from seglab.ops.pseudo import likely_negatives, unreliable_negatives
 from seglab.ops.ranks import total
 from seglab.types import require
@@ -29,6 +29,7 @@ def info_nce(
     negatives: Tensor,
     temperature: float,
     counted: Tensor | None = None,
+    index: Tensor | None = None,
     pairs: int = PAIRS,
 ) -> Tensor:
     """-log(e^s+ / (e^s+ + sum of e^s- over the negatives)), s = dot product / temperature (Oord et al., 2018).
@@ -39,7 +40,9 @@ def info_nce(
         negatives: M D, common to all queries, or N M D.
         temperature: positive.
         counted: N M bool, the negatives that count; all by default. A query without any has a loss of 0.
-        pairs: similarities held at once, which bounds the memory; the value does not depend on it.
+        index: N M, which rows of ``negatives`` R D are those of each query; then ``counted`` has its shape.
+        pairs: similarities held at once, which bounds the memory; the value does not depend on it. With ``index``,
+            the gathered numbers of embeddings, D to a similarity.
 
     Returns:
         Loss N of each query, float32 (float64 if ``query`` is).
@@ -47,6 +50,7 @@ def info_nce(
 
     def chunk(query: Tensor, positive: Tensor, *own: Tensor) -> Tensor:
         others = own[0] if negatives.ndim == 3 else _wide(negatives)
+        others = others if index is None else others[own[0]]
         similar = (query * positive).sum(1) / temperature
         opposed = torch.einsum("nd,nmd->nm" if others.ndim == 3 else "nd,md->nm", query, others) / temperature
         if counted is not None:
@@ -54,9 +58,10 @@ def info_nce(
         return F.softplus(opposed.logsumexp(1) - similar)
 
     own = [_wide(negatives)] if negatives.ndim == 3 else []
-    own += [] if counted is None else [counted]
+    own += [x for x in (index, counted) if x is not None]
+    width = negatives.shape[-2] if index is None else index.shape[1] * negatives.shape[1]
     with torch.autocast(query.device.type, enabled=False):
-        return _by_rows(chunk, [_wide(query), _wide(positive), *own], negatives.shape[-2], pairs)
+        return _by_rows(chunk, [_wide(query), _wide(positive), *own], width, pairs)
 
 
 def supervised_info_nce(
@@ -108,6 +113,63 @@ def supervised_info_nce(
 
         anchor_row = torch.arange(len(anchors), device=anchors.device)
         return _by_rows(chunk, [anchors, anchor_label, anchor_row], len(keys), pairs, [keys, weight])
+
+
+def regional_contrast(
+    embedding: Tensor,
+    label: Tensor,
+    probability: Tensor,
+    easy: float,
+    temperature: float,
+    queries: int = 256,
+    negatives: int = 512,
+    active_keys: bool = True,
+) -> Tensor:
+    """ReCo: hard pixels against the mean of their class and pixels of the classes like it (Liu et al., ICLR 2022).
+
+    Similarities are cosines, keys have no gradient, and means of classes are taken over all ranks. Queries are drawn
+    uniformly among the pixels of a class with a probability of it below ``easy``; a negative is a pixel of another
+    class, which is drawn from the softmax of the similarities between means. All draws are with replacement.
+
+    Args:
+        embedding: N D.
+        label: N class indices; 255 belongs to no class.
+        probability: N K, of the network that learns.
+        easy: probability of its own class from which a pixel is no query, in [0, 1].
+        temperature: of the loss and of the choice of classes.
+        queries: per class.
+        negatives: per query.
+        active_keys: False: all classes alike.
+
+    Returns:
+        Mean over the classes present on this rank, where one without a query counts as 0; 0, with a gradient of 0, if
+        fewer than two are present.
+    """
+    num_classes = probability.shape[1]
+    classes = torch.arange(num_classes, device=label.device)
+    number = (label == classes.unsqueeze(1)).sum(1)  # K
+    own = probability.gather(1, label.clamp(max=num_classes - 1).unsqueeze(1)).squeeze(1)
+    hard = torch.where(own < easy, label, IGNORE)
+    embedding = _wide(embedding)
+    mean = F.normalize(total(class_sums(embedding, label, num_classes))[:, :-1], dim=1)
+    with torch.autocast(embedding.device.type, enabled=False):
+        likeness = mean @ mean.T / temperature if active_keys else torch.zeros_like(mean @ mean.T)
+        others = (number > 0) & (classes.unsqueeze(1) != classes)  # K K
+        of_class = likeness.masked_fill(~others, torch.finfo(likeness.dtype).min).softmax(1)
+    negative = draw_rows(label, draw(of_class, queries * negatives), num_classes)  # K queries*negatives
+    query = draw_rows(hard, classes.unsqueeze(1).expand(-1, queries), num_classes)  # K queries
+
+    loss = info_nce(
+        F.normalize(embedding[query.flatten()], dim=1),
+        mean.repeat_interleave(queries, 0),
+        F.normalize(embedding.detach(), dim=1),
+        temperature,
+        index=negative.view(-1, negatives),
+        pairs=16 * PAIRS,
+    )
+    counted = (hard == classes.unsqueeze(1)).any(1) & ((number > 0).sum() > 1)
+    by_class = torch.where(counted, loss.view(num_classes, queries).mean(1), 0.0)
+    return by_class.sum() / (number > 0).sum().clamp(min=1)
 
 
 def prototype_cross_entropy(features: Tensor, label: Tensor, prototypes: Tensor, temperature: float) -> Tensor:

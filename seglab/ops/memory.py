@@ -39,6 +39,40 @@ def choose(mask: Tensor, number: int) -> tuple[Tensor, Tensor]:
     return index, value >= 0.0
 
 
+def draw(probability: Tensor, number: int) -> Tensor:
+    """``number`` columns of each row, drawn with its probabilities and with replacement, without a wait for the device.
+
+    Args:
+        probability: R C, each row with a positive sum.
+        number: n.
+
+    Returns:
+        Column indices R n; a column of probability 0 is never among them.
+    """
+    cumulative = probability.cumsum(1)
+    share = torch.rand(len(probability), number, device=probability.device) * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, share.to(cumulative.dtype), right=True).clamp(max=probability.shape[1] - 1)
+
+
+def draw_rows(label: Tensor, classes: Tensor, num_classes: int) -> Tensor:
+    """For each class asked for, a random row of that class, with replacement and without a wait for the device.
+
+    Args:
+        label: N class indices; 255 belongs to no class.
+        classes: class indices of any shape.
+        num_classes: K.
+
+    Returns:
+        Row indices of the shape of ``classes``; any row for a class that has none.
+    """
+    order = label.argsort()
+    number = (label == torch.arange(num_classes, device=label.device).unsqueeze(1)).sum(1)
+    first, size = (number.cumsum(0) - number)[classes], number[classes]
+    share = torch.rand(classes.shape, device=label.device)
+    place = first + (share * size).long().minimum((size - 1).clamp(min=0))
+    return order[place.clamp(max=len(label) - 1)]
+
+
 class Prototypes(nn.Module):
     """One embedding per class: a running mean of the means of batches.
 

@@ -35,9 +35,15 @@ def pixel_threshold(confidence: Tensor, threshold: float) -> Tensor:
     return (confidence >= threshold).float()
 
 
-def image_ratio(confidence: Tensor, threshold: float) -> Tensor:
-    """On all pixels of an image, the share of its confident ones; B H W (ReCo, Liu et al., ICLR 2022)."""
-    return pixel_threshold(confidence, threshold).mean((1, 2), keepdim=True) * torch.ones_like(confidence)
+def image_ratio(confidence: Tensor, threshold: float, valid: Tensor | None = None) -> Tensor:
+    """On all pixels of an image, the share of its confident ones, or among its valid ones (bool B H W); B H W.
+
+    ReCo (Liu et al., ICLR 2022).
+    """
+    confident = pixel_threshold(confidence, threshold)
+    valid = torch.ones_like(confident, dtype=torch.bool) if valid is None else valid
+    share = (confident * valid).sum((1, 2), keepdim=True) / valid.sum((1, 2), keepdim=True).clamp(min=1)
+    return share * torch.ones_like(confidence)
 
 
 def batch_ratio(confidence: Tensor, threshold: float, valid: Tensor | None = None) -> Tensor:

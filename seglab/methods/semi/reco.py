@@ -1,0 +1,137 @@
+"""ReCo: hard pixels of each class are told apart from the classes that they resemble."""
+
+from typing import Any
+
+import torch
+from jsonargparse import lazy_instance
+from torch import Tensor
+
+from seglab.labels import IGNORE
+from seglab.methods.base import Method
+from seglab.networks.heads import representation_head
+from seglab.ops.contrast import regional_contrast
+from seglab.ops.grid import at_cells, rows
+from seglab.ops.mixing import ClassMix, Mixing, Pixels, cutmix_partner, ground_truth
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.pseudo import image_ratio, pseudo_label
+from seglab.ops.teacher import Teacher
+from seglab.ops.views import FlipView, GeometricView, StrongView, View
+from seglab.types import Batch, Output, require
+
+
+class ReCo(Method):
+    """ReCo (Liu, Zhi, Johns and Davison, ICLR 2022): regional contrast with active sampling of queries and keys.
+
+    An EMA teacher labels unlabeled images, which are then mixed and recoloured. All their pixels supervise the student,
+    as much as the image has confident ones. Embeddings of hard pixels (labeled, or labelled with some confidence) are
+    drawn to the mean of their class and away from pixels of the classes whose means resemble it (equations 1 to 3).
+
+    Deviations:
+        The teacher sees a crop at the scale of the file, which is then rescaled -> the crop is rescaled already.
+        ClassMix keeps floor(n / 2) of an image's own n classes -> it pastes ceil(n / 2) of those of the other.
+        Padding is a reflection of the image without a label -> zeros without a label.
+        The representation head sees what enters the decoder's convolutions -> the network's features.
+        Means of classes are of one process -> over all ranks.
+        Pixels whose loss is 0 to the last bit do not count in the mean -> all pixels with a label do.
+        Mixed images enter the running statistics of batch normalisation -> only with ``update_bn_on_strong``.
+
+    Args:
+        weight: of the unlabeled cross-entropy.
+        contrast_weight: of the contrastive term.
+        weak_threshold: confidence from which an unlabeled pixel is a query or a key, in [0, 1].
+        strong_threshold: confidence from which a pixel counts in the weight of its image, and the student's from which
+            it is too easy for a query, in [0, 1].
+        queries: pixels of each class that are compared.
+        keys: pixels of other classes for each of them.
+        active_keys: prefer classes that resemble the query's; else all alike.
+        temperature: of the cosine similarities.
+        dim: width of the embeddings.
+        decay: share of the old teacher kept per step, after a warm-up.
+        batch_statistics: the teacher's BatchNorm normalises with its own batch, not with running statistics.
+        update_bn_on_strong: let mixed images enter the running statistics of batch normalisation.
+        mixing: what is pasted into unlabeled images: ``ClassMix``, ``CutMix`` or ``CutOut``.
+        strong: colours of the mixed images.
+        flip: mirrors them together with their labels.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        contrast_weight: float = 1.0,
+        weak_threshold: float = 0.7,
+        strong_threshold: float = 0.97,
+        queries: int = 256,
+        keys: int = 512,
+        active_keys: bool = True,
+        temperature: float = 0.5,
+        dim: int = 256,
+        decay: float = 0.99,
+        batch_statistics: bool = True,
+        update_bn_on_strong: bool = False,
+        mixing: Mixing = lazy_instance(ClassMix),
+        strong: View = lazy_instance(
+            StrongView,
+            brightness=0.25,
+            contrast=0.25,
+            saturation=0.25,
+            grayscale_probability=0.0,
+            blur_sigma=(0.15, 1.15),
+        ),
+        flip: GeometricView = lazy_instance(FlipView),
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        for name, value in (("weak_threshold", weak_threshold), ("strong_threshold", strong_threshold)):
+            require(0 <= value <= 1, f"ReCo.{name}", value, "give a confidence in [0, 1]")
+        for name, number in (("queries", queries), ("keys", keys), ("dim", dim)):
+            require(number >= 1, f"ReCo.{name}", number, "give 1 or more")
+        require(temperature > 0, "ReCo.temperature", temperature, "give a positive number")
+        self.weight, self.contrast_weight = weight, contrast_weight
+        self.weak_threshold, self.strong_threshold = weak_threshold, strong_threshold
+        self.queries, self.keys, self.active_keys = queries, keys, active_keys
+        self.temperature, self.dim = temperature, dim
+        self.decay, self.batch_statistics, self.update_bn_on_strong = decay, batch_statistics, update_bn_on_strong
+        self.mixing, self.strong, self.flip = mixing, strong, flip
+
+    def build(self) -> None:
+        super().build()
+        head = representation_head(self.student.feature_channels, self.dim, depth=1, dropout=0.0)
+        self.student.heads["representation"] = head  # a part of the student, so that the teacher averages it too
+        self.teacher = Teacher(self.student, self.decay, batch_statistics=self.batch_statistics)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+
+        answer = unlabeled["answer"] = self.teacher(unlabeled["image"])
+        label, confidence = pseudo_label(answer.logits)
+        self.log_pseudo_quality(label, confidence >= self.weak_threshold)
+        own = Pixels(unlabeled["image"], label, confidence, unlabeled["valid"])
+        truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
+        mixed = self.flip(self.mixing(own, cutmix_partner(own, truth)))
+        known = mixed.valid & (mixed.label != IGNORE)
+
+        out_l = self.student(labeled["image"])
+        cells_l = self.cells(out_l, labeled["mask"])
+        with frozen_statistics(self.student, not self.update_bn_on_strong):
+            out_u = self.student(self.strong(mixed.image))
+            sure = known & (mixed.weight >= self.weak_threshold)
+            cells_u = self.cells(out_u, torch.where(sure, mixed.label, IGNORE))
+
+        trust = image_ratio(mixed.weight, self.strong_threshold, known)
+        embedding, target, probability = (torch.cat(parts) for parts in zip(cells_l, cells_u, strict=True))
+        contrast = regional_contrast(
+            *(embedding, target, probability, self.strong_threshold, self.temperature),
+            *(self.queries, self.keys, self.active_keys),
+        )
+        return {
+            "supervised": self.supervised(out_l, labeled["mask"]),
+            "unsupervised": self.weight * self.pixel_loss(out_u, mixed.label, trust, known),
+            "contrast": self.contrast_weight * contrast,
+        }
+
+    def cells(self, out: Output, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each feature cell: embedding N D, label N or 255, and class probabilities N K without gradient."""
+        grid, extent = out.features.shape[-2:], self.student.extent(label.shape[-2:])
+        logits = rows(at_cells(out.logits.detach(), grid, extent, 0.0)).float()
+        embedding = rows(self.student.heads["representation"](out.features))
+        return embedding, at_cells(label, grid, extent, IGNORE).flatten(), logits.softmax(1)
