@@ -26,6 +26,7 @@ from seglab.evaluation.inference import Inference
 from seglab.evaluation.writer import FORMATS
 from seglab.methods import Addition, Method, Schedule
 from seglab.networks import Network, NetworkFactory
+from seglab.networks.of_run import without_weights
 from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
 from seglab.runs.arguments import expand_run, is_run
@@ -138,8 +139,8 @@ def build(config: Config, checkpoint: str | None = None) -> Parts:
     if checkpoint:  # it brings all weights: the files that they once came from need not be here
         arguments.init_from = ""
         trains = training and resolve_name(options.model.class_path).needs_pretrained
-        if "weights" in arguments.network.init_args and not trains:
-            arguments.network.init_args.weights = "none"
+        if not trains:
+            without_weights(arguments.network)
     elif arguments.init_from:
         arguments.init_from = initial_weights(arguments.init_from)
     if not training:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seglab.data.decode import scaled_size
 from seglab.data.geometry import resize_image
+from seglab.ops.grid import window_starts
 from seglab.types import Output, require
 
 Forward = Callable[[Tensor], Output]  # a network, of images B 3 H W
@@ -140,8 +141,8 @@ class Slide(Inference):
         image = F.pad(image, (0, max(w - width, 0), 0, max(h - height, 0)))
         corners = [
             (top, left)
-            for top in _starts(image.shape[-2], h, self.stride[0])
-            for left in _starts(image.shape[-1], w, self.stride[1])
+            for top in window_starts(image.shape[-2], h, self.stride[0])
+            for left in window_starts(image.shape[-1], w, self.stride[1])
         ]
         count = torch.zeros(image.shape[-2:], device=image.device)
         total = torch.zeros(())  # B K H W once the first pass has told K
@@ -169,8 +170,3 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     if image.shape[-2:] == size:
         return image
     return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
-
-
-def _starts(length: int, window: int, stride: int) -> list[int]:
-    """First pixels of the windows that cover a side; the last window ends with the side."""
-    return [min(start, length - window) for start in range(0, length - window + stride, stride)]

@@ -34,6 +34,8 @@ class Network(nn.Module, ABC):
             ``aux`` by the options below, others by methods. ``init_from`` leaves out those that one side lacks.
         feature_channels: D of ``Output.features``.
         align_corners: of the interpolation of the logits.
+        restores: whether ``output`` brings logits to the resolution of the image; a network that wraps this one, and
+            fuses them before, turns it off.
 
     Args:
         space: classes to tell apart.
@@ -62,6 +64,7 @@ class Network(nn.Module, ABC):
     head: nn.Module
     feature_channels: int
     align_corners = False
+    restores = True
     mean: Tensor  # 1 3 1 1
     std: Tensor  # 1 3 1 1
 
@@ -178,7 +181,12 @@ class Network(nn.Module, ABC):
         return Output(self.restore(logits, size), features, aux, side)
 
     def restore(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        """Logits of the prepared image -> those of the image of ``size``: B K h w -> B K H W, bilinear, padding cut."""
+        """Logits of the prepared image -> those of the image of ``size``: B K h w -> B K H W, bilinear, padding cut.
+
+        Where the network does not restore, they stay as they are.
+        """
+        if not self.restores:
+            return logits
         height, width = size
         extent = self.extent(size)
         if logits.shape[-2:] != extent:

@@ -6,13 +6,12 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import timm
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.labels import LabelSpace
 from seglab.networks.base import Network
 from seglab.networks.encoders import find_encoder, mean_std, timm_name
-from seglab.networks.heads import convolution, separable
+from seglab.networks.heads import convolution, embedded, separable
 from seglab.networks.weights import load_encoder_weights
 from seglab.types import Output, SeglabError, require
 
@@ -74,12 +73,7 @@ class DAFormerNetwork(Network):
         return list(self.encoder(self.prepare(image))[-STAGES:])
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
-        grid = stages[0].shape[-2:]
-        embedded = [
-            F.interpolate(embed(stage), size=grid, mode="bilinear", align_corners=False)  # B width h w
-            for embed, stage in zip(self.embeddings, stages, strict=True)
-        ]
-        fused = torch.cat(embedded, 1)
+        fused = embedded(self.embeddings, stages)
         features = self.bottleneck(torch.cat([branch(fused) for branch in self.branches], 1))
         return self.output(self.head(self.dropout(features)), features, stages, size)
 

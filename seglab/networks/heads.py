@@ -1,6 +1,9 @@
 """What decoders are built of, and the heads beside the classifier: embeddings and the auxiliary head."""
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -18,6 +21,16 @@ def separable(channels: int, width: int, dilation: int = 1) -> nn.Sequential:
     """A depthwise dilated 3x3 convolution and a 1x1 one, each with normalisation and ReLU."""
     depthwise = convolution(channels, channels, 3, dilation, groups=channels)
     return nn.Sequential(depthwise, convolution(channels, width))
+
+
+def embedded(embeddings: nn.ModuleList, stages: Sequence[Tensor]) -> Tensor:
+    """Stages of an encoder, each through its own 1x1 convolution, at the grid of the first: B (sum of widths) h w."""
+    grid = stages[0].shape[-2:]
+    parts = [
+        F.interpolate(embed(stage), size=grid, mode="bilinear", align_corners=False)  # B width h w
+        for embed, stage in zip(embeddings, stages, strict=True)
+    ]
+    return torch.cat(parts, 1)
 
 
 def neck(channels: int, dropout: float) -> nn.Sequential:

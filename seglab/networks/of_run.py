@@ -44,8 +44,7 @@ class NetworkOfRun(Network):
         section = deepcopy(read_config(folder).get("network"))
         if not isinstance(section, dict):
             raise SeglabError(f"{folder}: its config has no section `network`")
-        if "weights" in section.get("init_args", {}):
-            section["init_args"]["weights"] = "none"  # the checkpoint has them
+        without_weights(section)  # the checkpoint has them
         network = build(section, space)
         path = folder / {"last": LAST, "best": BEST}[checkpoint]
         require(path.is_file(), "network.checkpoint", checkpoint, f"{path} does not exist, so let the run get so far")
@@ -60,6 +59,15 @@ class NetworkOfRun(Network):
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
         raise NotImplementedError
+
+
+def without_weights(section: Any) -> None:
+    """Let the ``network`` section of a config, and the networks that it wraps, begin with random weights."""
+    arguments = section.get("init_args", {})
+    if "weights" in arguments:
+        arguments["weights"] = "none"
+    if "network" in arguments:
+        without_weights(arguments["network"])
 
 
 def build(section: dict[str, Any], space: LabelSpace) -> Network:
@@ -112,4 +120,6 @@ def load_network(network: Network, checkpoint: str, which: str = "student") -> l
 
 def head_name(key: str) -> str:
     """The head beside the classifier that a key of a network's state dict is of; empty for all else."""
+    while key.startswith("network."):  # of a network that wraps one
+        key = key.removeprefix("network.")
     return key.split(".")[1] if key.startswith("heads.") else ""

@@ -35,6 +35,11 @@ def rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(0, 2)
 
 
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """First pixels of the windows that cover a side; the last window ends with the side."""
+    return [min(start, length - window) for start in range(0, length - window + stride, stride)]
+
+
 def _centres(cells: int, pixels: int, limit: int, device: torch.device) -> tuple[Tensor, Tensor]:
     centre = (2 * torch.arange(cells, device=device) + 1) * pixels // (2 * cells)
     return centre.clamp(max=limit - 1), centre < limit

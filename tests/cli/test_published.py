@@ -142,11 +142,28 @@ def test_recipes_of_torchsemiseg(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in of("daformer", "mic", "cluda") if "gta5" in name])
-def test_gta5_is_1280_wide_as_mmcv_resizes_it(name: str) -> None:
-    """``imrescale`` to 1280x720 keeps the ratio: factor 1280 / 1914."""
+def test_gta5_is_1280_or_2560_wide_as_mmcv_resizes_it(name: str) -> None:
+    """``imrescale`` to 1280x720, with HRDA to 2560x1440, keeps the ratio: factor 1280 / 1914."""
     factor = values(name, "data", "source", "scale")[0]
-    assert (round(1914 * factor), round(1052 * factor)) == (1280, 704)
+    size = (2560, 1407) if name.endswith("hrda") else (1280, 704)
+    assert (round(1914 * factor), round(1052 * factor)) == size
     assert values(name, "evaluation", "average") == "logits"
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("hrda")])
+def test_recipes_with_hrda(name: str) -> None:
+    """Twice the resolution: crops of 1024, four times a rare class's pixels, blocks of 64, margins of 30 and 240."""
+    recipe = RECIPES[name]
+    assert values(name, "data", "source", "crop") == values(name, "data", "target", "crop") == [1024, 1024]
+    assert values(name, "data", "source", "rare_classes", "min_crop_ratio") == 2
+    assert (values(name, "evaluation", "window"), values(name, "evaluation", "stride")) == ([1024, 1024], [512, 512])
+    parts = [recipe["model"], *recipe.get("additions", [])]
+    margins = [(part["init_args"].get("ignore_top"), part["init_args"].get("ignore_bottom")) for part in parts]
+    to_cityscapes = recipe["extends"]["benchmark"].endswith("to_cityscapes")
+    assert set(margins) == {(30, 240) if to_cityscapes else (None, None)}
+    for part in recipe.get("additions", []):
+        assert part["init_args"]["block"] == 64
+        assert part["init_args"].get("with_source", False) == (not to_cityscapes)  # their mode `separate`
 
 
 def test_single_settings_of_recipes() -> None:
