@@ -10,6 +10,7 @@ from seglab.methods.additions.mic import MIC
 from seglab.methods.base import Addition, Method
 from seglab.methods.optim import Schedule
 from seglab.methods.semi.augseg import AugSeg
+from seglab.methods.semi.corrmatch import CorrMatch
 from seglab.methods.semi.cps import CPS
 from seglab.methods.semi.cutmix_seg import CutMixSeg
 from seglab.methods.semi.fixmatch import FixMatch
@@ -30,6 +31,7 @@ __all__ = [
     "Addition",
     "AdvEnt",
     "AugSeg",
+    "CorrMatch",
     "CutMixSeg",
     "DAFormer",
     "FixMatch",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from seglab.labels import LabelSpace
 from seglab.networks.heads import auxiliary_head, last_convolutions, projection_head, widen
+from seglab.ops.grid import last_map
 from seglab.ops.norm import batch_norms, replace_norms
 from seglab.types import Output, SeglabError, SideOutput, require
 
@@ -226,6 +227,25 @@ class Network(nn.Module, ABC):
             for layer in last_convolutions(part):
                 widen(layer, space.num_classes, rows)
         self.space = space
+
+    def add_head(self, name: str, head: nn.Module) -> None:
+        """Own a further head. Like the other ones it trains on a single value per channel, and ``init_from`` skips it.
+
+        Args:
+            name: in ``heads``.
+            head: a module on features or on a stage of the encoder.
+        """
+        replace_norms(head)
+        self.heads[name] = head
+
+    @torch.no_grad()
+    def coarsest_channels(self) -> int:
+        """Channels of the encoder's last feature map, seen in a forward of one black image."""
+        mode, weight = self.training, next(self.encoder.parameters())
+        self.eval()
+        stages = self.encode(weight.new_zeros(1, 3, 32, 32))
+        self.train(mode)
+        return last_map(stages).shape[1]
 
     def classifiers(self) -> list[nn.Module]:
         """The modules whose output channels are classes."""

@@ -121,6 +121,15 @@ def squared_distance(p: Tensor, q: Tensor) -> Tensor:
     return (p.float() - q.float()).square().sum(1)
 
 
+def kl_divergence(p: Tensor, logits: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the softmax of ``logits`` from probabilities ``p``, B K H W both: B H W.
+
+    Sum over classes of p log(p / q), q the softmax; 0 where they agree, and a class of p = 0 adds nothing.
+    """
+    p = p.float()
+    return (torch.xlogy(p, p) - p * logits.float().log_softmax(1)).sum(1)
+
+
 def self_information(logits: Tensor) -> Tensor:
     """Weighted self-information of each class, -p log p / log K: B K H W, its sum over classes in [0, 1].
 

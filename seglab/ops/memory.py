@@ -1,4 +1,4 @@
-"""What a method remembers about each class: prototypes, and queues of embeddings. Both are the same on every rank."""
+"""What a method remembers: prototypes, queues of embeddings by class, thresholds. All are the same on every rank."""
 
 from collections.abc import Sequence
 
@@ -116,6 +116,40 @@ class Prototypes(nn.Module):
         number = sums[:, -1:]
         self.mean.copy_(sums[:, :-1] / number.clamp(min=1))
         self.seen.copy_(number.squeeze(1) > 0)
+
+
+class RunningThreshold(nn.Module):
+    """A threshold that follows how sure predictions are (CorrMatch, Sun et al., CVPR 2024).
+
+    A running mean of the mean over the predicted classes of the largest confidence of each. It is the same on every
+    rank: the largest confidences are those of all ranks.
+
+    Args:
+        start: its first value, in [0, 1].
+        momentum: share of the old value kept at each update, in [0, 1].
+
+    Raises:
+        SeglabError: one of them is outside its range.
+    """
+
+    value: Tensor  # scalar
+
+    def __init__(self, start: float = 0.85, momentum: float = 0.999) -> None:
+        super().__init__()
+        require(0.0 <= start <= 1.0, "the threshold's start", start, "give a confidence in [0, 1]")
+        require(0.0 <= momentum <= 1.0, "the threshold's momentum", momentum, "give the share kept, in [0, 1]")
+        self.momentum = momentum
+        self.register_buffer("value", torch.tensor(start))
+
+    @torch.no_grad()
+    def update(self, label: Tensor, confidence: Tensor, valid: Tensor, num_classes: int) -> None:
+        """Follow predictions B H W (int64), their confidences and which pixels count; without any it stays."""
+        largest = torch.zeros(num_classes, device=label.device)
+        largest.scatter_reduce_(0, label.flatten(), torch.where(valid, confidence, 0.0).flatten(), "amax")
+        largest = gather(largest.unsqueeze(0)).amax(0)
+        number = (largest > 0).sum()
+        new = torch.where(number > 0, largest.sum() / number.clamp(min=1), self.value)
+        self.value.copy_(self.momentum * self.value + (1 - self.momentum) * new)
 
 
 class ClassQueue(nn.Module):

@@ -30,7 +30,7 @@ def hard_label(logits: Tensor) -> Tensor:
     return logits.max(1).indices  # argmax takes a CPU four times as long
 
 
-def pixel_threshold(confidence: Tensor, threshold: float) -> Tensor:
+def pixel_threshold(confidence: Tensor, threshold: float | Tensor) -> Tensor:
     """1.0 on the pixels with confidence >= threshold, else 0.0; B H W (FixMatch, Sohn et al., NeurIPS 2020)."""
     return (confidence >= threshold).float()
 

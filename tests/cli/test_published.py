@@ -21,7 +21,7 @@ EPOCHS: dict[str, int | dict[str, int]] = {
     **{"unimatch_voc": 80, "fixmatch_voc": 80, "u2pl_voc": 80, "unimatch_v2_voc": 60, "fixmatch_voc_dinov2": 60},
     **{"unimatch_cityscapes": 240, "unimatch_v2_cityscapes": 180, "u2pl_cityscapes": 200},
     **{"cps_voc": VOC_CPS, "cps_cutmix_voc": VOC_CPS, "mean_teacher_voc": VOC_CPS},
-    **{"augseg_voc": 80, "augseg_cityscapes": 240},
+    **{"augseg_voc": 80, "augseg_cityscapes": 240, "corrmatch_voc": 80, "corrmatch_cityscapes": 240},
     "cps_cityscapes": CITYSCAPES_CPS,
     "cps_cutmix_cityscapes": CITYSCAPES_CPS,
     "mean_teacher_cityscapes": CITYSCAPES_CPS,

@@ -5,7 +5,7 @@ import torch
 from probes import on_two_ranks
 
 from seglab.labels import IGNORE
-from seglab.ops.memory import ClassQueue, Prototypes, choose, class_sums
+from seglab.ops.memory import ClassQueue, Prototypes, RunningThreshold, choose, class_sums
 from seglab.types import SeglabError
 
 
@@ -171,3 +171,27 @@ def test_two_ranks_remember_the_same(tmp_path):
     assert zero["filled"].min() > 0
     assert zero["seen"].all()
     assert all(torch.equal(zero[name], one[name]) for name in zero)
+
+
+def test_running_threshold_follows_the_mean_over_classes_of_the_largest_confidence():
+    threshold = RunningThreshold(0.85, 0.999)
+    label = torch.tensor([[[0, 0, 2, 2]]])
+    confidence = torch.tensor([[[0.9, 0.2, 0.7, 1.0]]])
+    valid = torch.tensor([[[True, True, True, False]]])
+    threshold.update(label, confidence, valid, 4)
+    assert threshold.value.item() == pytest.approx(0.84995, abs=1e-6)  # 0.999 * 0.85 + 0.001 * (0.9 + 0.7) / 2
+    before = threshold.value.clone()
+    threshold.update(label, confidence, torch.zeros_like(valid), 4)
+    assert torch.equal(threshold.value, before)
+
+
+def update_threshold(rank: int, folder: Path) -> None:
+    threshold = RunningThreshold(0.5, 0.0)
+    confidence = torch.tensor([[[0.6 + 0.2 * rank, 0.7]]])
+    threshold.update(torch.tensor([[[0, rank]]]), confidence, torch.ones(1, 1, 2).bool(), 3)
+    torch.save({"value": threshold.value}, folder / f"{rank}.pt")
+
+
+def test_running_threshold_is_that_of_all_ranks(tmp_path):
+    for part in on_two_ranks(update_threshold, tmp_path):
+        assert part["value"].item() == pytest.approx((0.8 + 0.7) / 2)  # classes 0 and 1, the largest over both ranks

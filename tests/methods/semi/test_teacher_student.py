@@ -11,7 +11,7 @@ from spaces import classes
 from torch import Tensor, nn
 
 from seglab.labels import LabelSpace
-from seglab.methods import AugSeg, CutMixSeg, FixMatch, MeanTeacher, Method, UniMatch, UniMatchV2
+from seglab.methods import AugSeg, CorrMatch, CutMixSeg, FixMatch, MeanTeacher, Method, UniMatch, UniMatchV2
 from seglab.networks import Network
 from seglab.ops.mixing import AreaBox, BoxSampler
 from seglab.ops.views import StrongView
@@ -19,7 +19,7 @@ from seglab.types import Output, SeglabError
 
 NO_BOX = AreaBox(probability=0.0)
 CALM: dict[str, Any] = {"strong": OFF, "boxes": NO_BOX}
-ALL: list[type[Method]] = [AugSeg, CutMixSeg, FixMatch, MeanTeacher, UniMatch, UniMatchV2]
+ALL: list[type[Method]] = [AugSeg, CorrMatch, CutMixSeg, FixMatch, MeanTeacher, UniMatch, UniMatchV2]
 
 
 class Pointwise(pointwise.Pointwise):
@@ -351,11 +351,11 @@ def test_strong_views_stay_out_of_the_running_statistics(kind: type[Method], upd
     module, data = method(kind, Normed, update_bn_on_strong=update_bn_on_strong), batch()
     clean = method(kind, Normed).student
     clean.load_state_dict(module.student.state_dict())
-    if kind is UniMatch:  # its weak views are clean too, and come first
+    if kind in (CorrMatch, UniMatch):  # its weak views are clean too, and come first
         clean(data["unlabeled"]["image"])
     clean(data["labeled"]["image"])
     module.losses(data)
-    norms = [[part for part in net.modules() if isinstance(part, nn.BatchNorm2d)] for net in (module.student, clean)]
+    norms = [(net.encoder[1], net.decoder[0]) for net in (module.student, clean)]
     for ours, theirs in zip(*norms, strict=True):
         assert torch.allclose(ours.running_mean, theirs.running_mean) != update_bn_on_strong  # type: ignore[arg-type]
 
@@ -399,6 +399,11 @@ def test_a_step_never_waits_for_the_device(kind: type[Method], no_host_sync: Any
     [
         (AugSeg, "threshold", 1.5),
         (AugSeg, "weight", -1.0),
+        (CorrMatch, "threshold", 1.5),
+        (CorrMatch, "momentum", -1.0),
+        (CorrMatch, "correlation_weight", 2.0),
+        (CorrMatch, "regions", -1),
+        (CorrMatch, "dropout", 1.0),
         (FixMatch, "threshold", 1.5),
         (UniMatch, "threshold", -0.1),
         (UniMatch, "dropout", 1.0),

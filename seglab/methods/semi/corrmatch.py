@@ -1,0 +1,145 @@
+"""CorrMatch: pseudo-labels spread to the pixels and regions that correlate with confident ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jsonargparse import lazy_instance
+from torch import Tensor
+
+from seglab.methods.base import Method
+from seglab.networks.heads import correlation_head
+from seglab.ops.correlation import correlation_map, fill_regions, propagate, regions
+from seglab.ops.grid import last_map
+from seglab.ops.losses import kl_divergence, pixel_mean, weighted_cross_entropy
+from seglab.ops.memory import RunningThreshold
+from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix_partner, ground_truth, mix
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.perturb import drop_channels, without_dropout
+from seglab.ops.pseudo import pixel_threshold, pseudo_label
+from seglab.ops.views import StrongView, View
+from seglab.types import Batch, require
+
+
+class CorrMatch(Method):
+    """CorrMatch (Sun, Yang, Zhang, Cheng and Hou, CVPR 2024): label propagation by correlation matching.
+
+    A head on the encoder's last map gives each position i a query and a key, and A_ij = softmax_j(query_i . key_j /
+    sqrt(K)). Logits z, without gradient, are propagated to z^c_j = sum_i z_i A_ij, which labels and pseudo-labels
+    supervise. Random rows of A on the weak view, cut at half of their range, are regions: one that is mostly confident
+    and mostly of one class becomes that class. The threshold t follows the confidence of the classes. With p the class
+    probabilities and the weights of the code,
+
+        L = 1/2 CE(z_l) + 1/2 CE(z^c_l) + 1/4 [strong view] + 1/4 [KL(p_weak, p_strong)] + 1/4 [dropped features]
+            + 1/4 [mean of z^c on both views]
+
+    Deviations:
+        The code halves the sum of the losses -> the sum, so with SGD its learning rates are halved in recipes.
+        The CutMix partner may be another crop of the same image -> the neighbour in the batch; a labeled image at batch
+            1. Pasted boxes are labelled in evaluation mode -> in training mode like all else, with dropout off.
+        Labeled and weak images are normalised as one batch -> each with statistics of their own.
+        Strong views and perturbed features enter the running statistics of batch normalisation -> only with
+            ``update_bn_on_strong``.
+        Channels of the two maps that DeepLabV3+ reads are dropped -> of all maps.
+        The threshold leaves out the padding of the mixed images -> of the images that it is made of.
+        The last position of the map is never a region's -> it is.
+        Kept: the target of KL is the unmixed image's, inside the boxes too.
+
+    Args:
+        threshold: at step 0, in [0, 1].
+        momentum: share of the old threshold kept per step, in [0, 1].
+        weight: of each of the four terms of unlabeled images.
+        correlation_weight: of the labeled propagated logits; labeled logits have 1 minus it.
+        regions: positions whose regions are looked at in a step; 0: no region propagation.
+        dropout: share of channels that the feature perturbation drops, in [0, 1).
+        update_bn_on_strong: let strong views and perturbed features enter the running statistics of batch norms.
+        strong: photometric perturbation of the student's view.
+        boxes: how the CutMix boxes are drawn.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.85,
+        momentum: float = 0.999,
+        weight: float = 0.25,
+        correlation_weight: float = 0.5,
+        regions: int = 128,
+        dropout: float = 0.5,
+        update_bn_on_strong: bool = False,
+        strong: View = lazy_instance(StrongView),
+        boxes: BoxSampler = lazy_instance(AreaBox),
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        require(0 <= threshold <= 1, "CorrMatch.threshold", threshold, "give a confidence in [0, 1]")
+        require(0 <= momentum <= 1, "CorrMatch.momentum", momentum, "give the share kept, in [0, 1]")
+        require(0 <= correlation_weight <= 1, "CorrMatch.correlation_weight", correlation_weight, "give 0 to 1")
+        require(regions >= 0, "CorrMatch.regions", regions, "give a number of positions, or 0 for none")
+        require(0 <= dropout < 1, "CorrMatch.dropout", dropout, "give a share in [0, 1)")
+        self.weight, self.correlation_weight, self.regions, self.dropout = weight, correlation_weight, regions, dropout
+        self.update_bn_on_strong, self.strong, self.boxes = update_bn_on_strong, strong, boxes
+        self.threshold = RunningThreshold(threshold, momentum)
+
+    def build(self) -> None:
+        super().build()
+        self.student.add_head("correlation", correlation_head(self.student.coarsest_channels(), self.num_classes))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+        weak, valid, size = unlabeled["image"], unlabeled["valid"], unlabeled["image"].shape[-2:]
+
+        stages = self.student.encode(weak)
+        with without_dropout(self.student):
+            logits = self.student.decode(stages, size).logits.detach()
+        label, confidence = pseudo_label(logits)
+        self.threshold.update(label, confidence, valid, self.num_classes)
+        trusted = pixel_threshold(confidence, self.threshold.value)
+        self.log_pseudo_quality(label, trusted > 0)
+        spread, correlation = self.propagated(stages, logits)
+
+        truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
+        view = Pixels(self.strong(weak), label, trusted, valid)
+        box = self.boxes(len(weak), size[0], size[1], weak.device)
+        mixed = mix(box, cutmix_partner(view, truth), view)
+        region = self.regions_of(correlation, stages, size) & (mixed.valid & ~box).unsqueeze(1)
+        filled, kept = fill_regions(mixed.label, mixed.weight > 0, region, self.threshold.value)
+
+        stages_l = self.student.encode(labeled["image"])
+        out_l = self.student.decode(stages_l, labeled["image"].shape[-2:])
+        spread_l, _ = self.propagated(stages_l, out_l.logits)
+        with frozen_statistics(self.student, not self.update_bn_on_strong):
+            stages_s = self.student.encode(mixed.image)
+            out_s = self.student.decode(stages_s, size)
+            spread_s, _ = self.propagated(stages_s, out_s.logits)
+            out_f = self.student.decode(drop_channels(stages, self.dropout), size)
+
+        soft = mixed.weight * kl_divergence(logits.float().softmax(1), out_s.logits)
+        spread_loss = weighted_cross_entropy(spread, label, trusted, valid)
+        spread_loss += weighted_cross_entropy(spread_s, filled, kept.float(), mixed.valid)
+        return {
+            "supervised": (1 - self.correlation_weight) * self.supervised(out_l, labeled["mask"]),
+            "supervised_correlation": self.correlation_weight * self.criterion(spread_l, labeled["mask"]),
+            "consistency": self.weight * self.pixel_loss(out_s, filled, kept.float(), mixed.valid),
+            "soft_consistency": self.weight * pixel_mean(soft, mixed.valid),
+            "feature_consistency": self.weight * self.pixel_loss(out_f, label, trusted, valid),
+            "correlation": self.weight * 0.5 * spread_loss,
+        }
+
+    def propagated(self, stages: Sequence[Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits B K H W, without their gradient, propagated by the correlation B h*w h*w, and that itself."""
+        features, size = last_map(stages), logits.shape[-2:]
+        query, key = self.student.heads["correlation"](features).chunk(2, 1)
+        correlation = correlation_map(query, key)
+        height, width = self.student.extent(size)
+        known = F.pad(logits.detach(), (0, width - size[1], 0, height - size[0]), mode="replicate")
+        align = self.student.align_corners
+        cells = F.interpolate(known, features.shape[-2:], mode="bilinear", align_corners=align)
+        return self.student.restore(propagate(cells, correlation), size), correlation
+
+    def regions_of(self, correlation: Tensor, stages: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """B regions H W bool, of random positions, the same in each image."""
+        grid = last_map(stages).shape[-2:]
+        position = torch.randint(correlation.shape[1], (self.regions,), device=correlation.device)
+        rows = correlation.detach()[:, position].unflatten(2, grid)
+        return regions(self.student.restore(rows, size))
