@@ -54,6 +54,7 @@ def place(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(fit_command("fixmatch", camvid, folder / "runs", 2, "--run_dir", RUN)) == 0
         assert main(["data", "streets", "--root", "data/streets", "--images", "8"]) == 0
     write_own(folder / "mine")
+    assert main(["data", "init", str(folder / "mine"), "--output", str(folder / "found.yaml")]) == 0
     mine = blocks(ROOT / "seglab/data/README.md", "yaml")[0]
     (folder / "mine.yaml").write_text(mine.replace("~/mine", str(folder / "mine")))
     (folder / "sweep.yaml").write_text(blocks(ROOT / "seglab/launch/README.md", "yaml")[0])
@@ -78,6 +79,7 @@ def prepared(command: str) -> list[str]:
     for placeholder, meant in {
         "RUN_DIR": RUN,
         "~/camvid": "videos",
+        "~/mine": "mine",
         "$split": "1/8",
         "$seed": "1",
         "...": "camvid fixmatch --data.root videos",
@@ -99,6 +101,8 @@ def test_commands_are_understood(
             assert main([*words, "--trainer.max_steps", "2"]) == 0
         case "fit":
             assert check(words).trainer.max_steps > 0
+        case "data" if words[1] == "init":
+            assert main([*words, "--force"]) == 0
         case "data" if words[1] == "streets":
             assert main([*words, "--images", "8"]) == 0
         case "submit":

@@ -32,7 +32,9 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab dashboard [--runs FOLDER ...] [--project P]              W&B workspaces and a report of them, as a file;
        [--push FILE]                                              creates what the file defines
 
-  seglab list methods|additions|benchmarks|published|networks     what there is; also data, sweeps, chains
+  seglab list methods|additions|benchmarks|published|networks     what there is; also criteria, data, sweeps, chains
+  seglab data init FOLDER [--output FILE.yaml]                    look at your own images and masks: a benchmark file
+                                                                  and a contact sheet of them
   seglab data streets --root FOLDER [--images N] [--seed S]       generate street scenes in two domains
   seglab data check BENCHMARK [--data.root FOLDER]                verify a data set before training
        [--sheet FILE.png] [--bad FILE]                            draw a contact sheet; list images to leave out

@@ -27,6 +27,7 @@ from seglab.evaluation.writer import FORMATS
 from seglab.methods import Addition, Method, Schedule
 from seglab.networks import Network, NetworkFactory
 from seglab.networks.of_run import without_weights
+from seglab.ops.criteria import Dice  # noqa: F401 - all of its module are found by their short names
 from seglab.ops.losses import Criterion, CrossEntropy
 from seglab.runs import directory
 from seglab.runs.arguments import expand_run, is_run

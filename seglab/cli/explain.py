@@ -45,9 +45,27 @@ def explain(message: str, words: list[str], keys: Iterable[str], bases: Mapping[
             return f"{key} is {value}{_place(key, words)}: there is no such file"
         classes = sorted(_below(bases[key])) if key in bases else []
         return f"{key} is {value}{_place(key, words)}: there is no such class{_near(value, classes)}"
+    value = re.search(r"(?:Given value|Got value): (.*?)(?:\. Got value|$)", message, re.MULTILINE)
+    if key and value and value[1].strip(" .") == "None" and key in bases:
+        return (
+            f"the config has no {key}{_place(key, words)}: give a benchmark, which has one (`seglab list "
+            f"benchmarks`), or write {key} as those in experiments/benchmark do"
+        )
+    if key and value and (choices := _choices(message)):
+        return f"{key} is {value[1].strip(' .')}{_place(key, words)}: choose one of {', '.join(choices)}"
     lines = [line.strip(" -") for line in message.splitlines() if not KEY.search(line) and not CLASS.search(line)]
     told = "; ".join(line for line in lines if line)
     return f"{key}{_place(key, words)}: {told}" if key else told
+
+
+def _choices(message: str) -> list[str]:
+    """What a key may be, where its type is a choice of plain values and nothing else."""
+    expected = re.findall(r"Expected an? ([^;\n]+)", message)
+    literals = [kind for kind in expected if kind.startswith("typing.Literal[")]
+    if not literals or any("NoneType" not in kind for kind in expected if kind not in literals):
+        return []
+    values = [part.strip(" '\"") for kind in literals for part in kind[15 : kind.index("]")].split(",")]
+    return list(dict.fromkeys(values))
 
 
 def _unknown(key: str, keys: Iterable[str], words: list[str]) -> str:

@@ -18,7 +18,7 @@ def load(run_dir: str | Path, checkpoint: str = "last") -> Method:
     Raises:
         SeglabError: it is not a run directory, or the checkpoint is missing or damaged.
     """
-    config = parse(["validate", str(run_dir), "--ckpt_path", checkpoint])
-    file = str(find_place(config).checkpoint)
     with same_random_state():
+        config = parse(["validate", str(run_dir), "--ckpt_path", checkpoint])
+        file = str(find_place(config).checkpoint)
         return loaded(build(config, file).method, file)

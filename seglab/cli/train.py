@@ -1,5 +1,6 @@
 """``seglab fit|validate|test|predict``: parse, build, run."""
 
+import gc
 import logging
 import os
 import warnings
@@ -44,6 +45,7 @@ def run(args: list[str]) -> None:
         show_help(args[0], args[2:])
         return
     silence()
+    gc.freeze()  # what imports made: looking through it again and again takes longer than listing a data set
     if rank():
         end_with_first()
     else:

@@ -22,6 +22,7 @@ except ImportError:  # the extra ``fast``; without it OpenCV and Pillow take mor
 
 COLOUR_MODES = ("RGB", "RGBA", "LA")
 ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")  # Pillow's modes of one integer per pixel
+SHOWN = 8  # ids in a message
 SAMPLE = 8  # masks of a first look, spread evenly
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes; the last two of files beyond 4 GB
 OTHERS = (b"BM", b"RIFF")  # of BMP and WebP
@@ -122,7 +123,8 @@ def wrong_ids(path: Path, ids: np.ndarray, space: LabelSpace) -> str:
     unknown = unknown_ids(ids, space)
     if space.stored_colours:
         return f"{path} has pixels in colours that no class has: {hint_for_unknown_colours(ids)}"
-    return f"{path} has ids {unknown} outside the label space: {hint_for_ids(unknown, space)}"
+    shown = f"{unknown}" if len(unknown) <= SHOWN else f"{unknown[:SHOWN]} and {len(unknown) - SHOWN} more"
+    return f"{path} has ids {shown} outside the label space: {hint_for_ids(unknown, space)}"
 
 
 def check_size(path: Path, mask: np.ndarray, image_path: Path, image: np.ndarray) -> None:
@@ -150,6 +152,15 @@ def orientation(path: Path) -> int:
         return 1
     with image:
         return image.getexif().get(0x0112, 1) if image.format in LOSSY else 1
+
+
+def holds_colours(path: Path) -> bool:
+    """Whether a mask file shows colours without loss, in place of ids."""
+    try:
+        with Image.open(path) as image:
+            return image.mode in COLOUR_MODES and image.format not in LOSSY
+    except Exception:  # damaged
+        return False
 
 
 def is_deep(path: Path) -> bool:

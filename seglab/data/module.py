@@ -162,7 +162,9 @@ class SegmentationData(LightningDataModule, ABC):
         # Lightning calls this on one rank per node, however long it takes; the other ranks then find the file.
         assert self.trainer is not None
         rare = any(part.owner.rare_classes for part in self.streams["labeled"].parts)
-        if self.trainer.training and (rare or getattr(self.trainer.lightning_module, "needs_class_counts", False)):
+        module = self.trainer.lightning_module
+        readers = (module, getattr(module, "criterion", None))
+        if self.trainer.training and (rare or any(getattr(part, "needs_class_counts", False) for part in readers)):
             self.class_counts()
 
     def train_dataloader(self) -> CombinedLoader:

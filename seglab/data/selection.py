@@ -1,6 +1,6 @@
 """Which training images are labeled, and which are unlabeled."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from seglab.data.files import Item, describe
@@ -29,6 +29,11 @@ class Selection:
         self.items, self.candidates, self.elsewhere = items, candidates, elsewhere
         self._labeled, self._unlabeled = labeled, unlabeled
 
+    def _others(self, bare: list[Item]) -> Iterator[Item]:
+        """What a list may not name, listed where a name is not found among the others."""
+        yield from bare
+        yield from self.elsewhere()
+
     @cached_property
     def labeled(self) -> list[Item]:
         """
@@ -39,7 +44,7 @@ class Selection:
             return choose_labeled(self.candidates, self._labeled)
         bare = [item for item in self.items if item.mask is None]
         masked = [item for item in self.items if item.mask is not None]
-        return choose_labeled(masked, self._labeled, [*bare, *self.elsewhere()])
+        return choose_labeled(masked, self._labeled, self._others(bare))
 
     @cached_property
     def unlabeled(self) -> list[Item]:
@@ -52,7 +57,7 @@ class Selection:
         labeled = {item.key for item in self.labeled}
         if self._unlabeled == "rest":
             return [item for item in self.items if item.key not in labeled] or list(self.items)
-        chosen = choose_labeled(self.items, self._unlabeled, self.elsewhere())
+        chosen = choose_labeled(self.items, self._unlabeled, self._others([]))
         if both := [item.key for item in chosen if item.key in labeled]:
             raise SeglabError(
                 f"{len(both)} images are in the labeled and in the unlabeled list: {describe(both)}. Remove their "

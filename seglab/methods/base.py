@@ -259,6 +259,7 @@ class Method(LightningModule, ABC):
 
     def on_train_start(self) -> None:
         self.rank_state.restore()
+        self.criterion.prepare(self.class_names, lambda: self.class_counts.frequency)
         if not self.global_step:
             self.eval()
             with torch.no_grad():

@@ -20,6 +20,7 @@ from seglab.compat import IMPORT_MAPPING, NAME_MAPPING
 from seglab.types import SeglabError
 
 MOST = 1 << 26  # bytes of a pickle that are looked through; tensors lie outside it
+SPARE = 1 << 20  # bytes by which an archive may be larger than its file
 BEYOND_TORCH = ("STACK_GLOBAL", "INST")  # how pickles ask for code that torch's reader does not know at all
 
 
@@ -48,11 +49,14 @@ def read_tensors(path: Path, what: str) -> Any:
             return load_file(path)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
+                _check_size(path, archive)
                 if wrong := archive.testzip():  # torch does not compare checksums
                     raise ValueError(f"the checksum of {wrong} differs")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about TorchScript, which is refused
             return torch.load(path, map_location="cpu", weights_only=True)
+    except _TooLarge as error:
+        raise UnsafeFile(f"{what} {path} {error}") from None
     except FileNotFoundError:
         raise SeglabError(f"{what} {path} does not exist") from None
     except (PermissionError, IsADirectoryError) as error:
@@ -67,6 +71,22 @@ def read_tensors(path: Path, what: str) -> Any:
                 f"it has: python -c {shlex.quote(script)}"
             ) from None
         raise DamagedFile(f"{what} {path} is damaged or no file of tensors{_detail(str(error))}") from error
+
+
+class _TooLarge(Exception):
+    """A file that would fill the memory."""
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse an archive that unpacks to much more than it takes: what ``torch.save`` writes is not compressed."""
+    whole, packed = sum(part.file_size for part in archive.infolist()), path.stat().st_size
+    program = max((part.file_size for part in archive.infolist() if part.filename.endswith(".pkl")), default=0)
+    if whole > packed + SPARE:
+        raise _TooLarge(
+            f"takes {packed:,} bytes and unpacks to {whole:,}: refused, since files of torch.save are not compressed"
+        )
+    if program > MOST:
+        raise _TooLarge(f"has a pickle of {program:,} bytes, of which tensors are no part: it is refused")
 
 
 def is_state_dict(content: Any) -> bool:

@@ -2,17 +2,37 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.labels import IGNORE
-from seglab.types import Output, require
+from seglab.types import Output, SeglabError, require
 
 
 class Criterion(nn.Module, ABC):
-    """A supervised loss. Pixels labelled 255 do not count; with no other pixel the loss is 0, not NaN."""
+    """A supervised loss. Pixels labelled 255 do not count; with no other pixel the loss is 0, not NaN.
+
+    Attributes:
+        needs_class_counts: the labeled classes are counted before training starts.
+    """
+
+    needs_class_counts: bool = False
+
+    def prepare(self, classes: Sequence[str], frequency: Callable[[], np.ndarray]) -> None:
+        """Called once before step 0.
+
+        Args:
+            classes: names in index order.
+            frequency: gives the share (K,) of each class in the labeled pixels; files are read for it.
+
+        Raises:
+            SeglabError: a setting does not go with the classes.
+        """
 
     @abstractmethod
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -20,22 +40,47 @@ class Criterion(nn.Module, ABC):
 
 
 class CrossEntropy(Criterion):
-    """Cross-entropy, mean over the labelled pixels.
+    """Cross-entropy, mean over the labelled pixels, each with the weight of its class.
 
     Args:
         label_smoothing: share of the target spread over all classes, in [0, 1].
+        weights: of the classes, in their order; or ``balanced``: 1 / (K x share of the class in the labeled pixels), so
+            that all classes weigh the same, with classes that no label shows as the rarest one. None: all 1.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    of_class: Tensor  # (K,) float32
+
+    def __init__(self, label_smoothing: float = 0.0, weights: Literal["balanced"] | list[float] | None = None) -> None:
         super().__init__()
         require(
             0.0 <= label_smoothing <= 1.0, "CrossEntropy.label_smoothing", label_smoothing, "give a share in [0, 1]"
         )
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.weights = label_smoothing, weights
+        self.needs_class_counts = weights == "balanced"
+        given = weights if isinstance(weights, list) else []
+        require(all(weight >= 0 for weight in given), "CrossEntropy.weights", given, "give weights of 0 or more")
+        self.register_buffer("of_class", torch.tensor(given, dtype=torch.float32), persistent=False)
+
+    def prepare(self, classes: Sequence[str], frequency: Callable[[], np.ndarray]) -> None:
+        if self.weights == "balanced":
+            shares = frequency()
+            shares = np.where(shares > 0, shares, shares[shares > 0].min(initial=1))
+            self.of_class = torch.tensor(1 / (len(classes) * shares), dtype=torch.float32, device=self.of_class.device)
+        elif self.weights is not None and len(self.weights) != len(classes):
+            raise SeglabError(
+                f"CrossEntropy.weights has {len(self.weights)} weights for {len(classes)} classes: give one for each "
+                f"of {', '.join(classes)}"
+            )
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        loss = pixel_cross_entropy(logits, target, self.label_smoothing)
-        return pixel_mean(loss, target != IGNORE)
+        labelled = target != IGNORE
+        if self.weights is None:
+            return pixel_mean(pixel_cross_entropy(logits, target, self.label_smoothing), labelled)
+        if len(self.of_class) != logits.shape[1]:
+            raise SeglabError("CrossEntropy.weights: the class counts are not known yet, call prepare first")
+        loss = pixel_cross_entropy(logits, target, self.label_smoothing, self.of_class)
+        weight = torch.where(labelled, self.of_class[torch.where(labelled, target, 0)], 0.0)
+        return loss.sum() / weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 class OhemCrossEntropy(Criterion):
@@ -66,10 +111,19 @@ class OhemCrossEntropy(Criterion):
         return pixel_mean(loss, labelled & (probability <= threshold))
 
 
-def pixel_cross_entropy(logits: Tensor, label: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy B H W of logits B K H W against classes B H W; 0 where the class is 255."""
+def pixel_cross_entropy(
+    logits: Tensor, label: Tensor, label_smoothing: float = 0.0, weight: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy B H W of logits B K H W against classes B H W; 0 where the class is 255.
+
+    Args:
+        logits: of any precision; float32 inside.
+        label: int64.
+        label_smoothing: share of the target spread over all classes.
+        weight: (K,) factors of the classes.
+    """
     return F.cross_entropy(
-        logits.float(), label, ignore_index=IGNORE, reduction="none", label_smoothing=label_smoothing
+        logits.float(), label, weight, ignore_index=IGNORE, reduction="none", label_smoothing=label_smoothing
     )
 
 

@@ -228,7 +228,7 @@ def make_trainer(arguments: dict[str, Any]) -> Trainer:
     """
     try:
         return Trainer(**arguments)
-    except (ValueError, TypeError) as error:  # MisconfigurationException is told by the caller
+    except (ValueError, TypeError, ImportError) as error:  # MisconfigurationException is told by the caller
         raise SeglabError(f"trainer: {error}") from error
 
 

@@ -18,6 +18,9 @@ TINY = EXPERIMENTS / "network/tiny.yaml"
         (["--model.treshold", "0.9"], ["model.treshold", "flag --model.treshold", "model.threshold"]),
         (["--model.threshold", "high"], ["model.threshold", "flag --model.threshold", "float"]),
         (["--trainer.accelerator", "os.system"], ["trainer", "os.system", "cpu"]),
+        (["--trainer.accelerator", "tpu"], ["trainer", "torch_xla"]),
+        (["--trainer.precision", "7"], ["trainer.precision is 7 (flag", "choose one of 64, 32", "bf16-mixed"]),
+        (["--network.train_norms", "some"], ["train_norms is some (flag", "choose one of all, affine_fixed, frozen"]),
         (["--trainer.max_step", "3"], ["trainer.max_step", "trainer.max_steps"]),
         (["--optimiser.lr", "1"], ["optimiser", "optimizer"]),
         (["--optimizer", "SDG"], ["optimizer is SDG", "SGD"]),
@@ -59,7 +62,7 @@ def test_a_benchmark_without_an_optimizer(camvid: Path, tmp_path: Path, capsys: 
     file = tmp_path / "benchmark.yaml"
     file.write_text(yaml.safe_dump(content))
     assert main(["fit", "-c", str(file), "-c", str(EXPERIMENTS / "method/fixmatch.yaml")]) == 1
-    _one_line(capsys.readouterr().err, ["optimizer"])
+    _one_line(capsys.readouterr().err, ["the config has no optimizer", "seglab list benchmarks"])
 
 
 def _one_line(error: str, told: list[str]) -> None:

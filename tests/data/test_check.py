@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from data_check import camvid_flags, check, config
 from layouts import FOLDER, save, write_camvid, write_cityscapes, write_folder
 from PIL import Image
@@ -260,3 +261,50 @@ def test_a_class_without_a_pixel_beside_ignored_ones_is_a_problem(
     code, out, _ = check(capsys, *flags, "--data.void", "[7, 255]")
     assert code == 1
     assert "no mask shows object, and 50 % of the pixels are ignored (ids 7)" in out
+
+
+@pytest.mark.parametrize(
+    ("masks", "settings", "lines"),
+    [
+        ([0, 255], {}, ["ids: {0: background, 255: object}"]),
+        ([0, 128], {}, ["ids: {0: background, 128: object}"]),
+        ([3, 7], {}, ["ids: {3: background, 7: object}"]),
+        ([0, 9], {"void": [9, 255]}, ["ids: {0: background, 9: object}", "void: [255]"]),
+        ([0, 1, 5], {}, ["ids: {0: background, 1: object, 5: class_5}", "void: [5, 255]"]),
+        ([[9, 8, 7], [0, 0, 0]], {}, ["colors: {background: [0, 0, 0], class_1: [9, 8, 7]}"]),
+        (
+            [[9, 8, 7], [0, 0, 0], [1, 2, 3]],
+            {"colors": {"background": [0, 0, 0], "object": [9, 8, 7]}},
+            ["void_colors: [[1, 2, 3]]"],
+        ),
+    ],
+)
+def test_the_check_ends_with_the_lines_that_mend_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], masks: list[int], settings: dict[str, object], lines: list[str]
+) -> None:
+    for index in range(6):
+        save(tmp_path / f"images/{index}.png", np.full((18, 16, 3), 20 * index, np.uint8))
+        rows = np.resize(np.array(masks, np.uint8), (18, *np.shape(masks)[1:]))
+        save(tmp_path / f"masks/{index}.png", np.repeat(rows[:, None], 16, 1))
+    classes = ["background", "object"]
+    arguments = {"root": str(tmp_path), "images": "images/*.png", "masks": "masks/*.png", "classes": classes} | settings
+    path = config(tmp_path / "c.yaml", data={"class_path": "Folder", "init_args": arguments})
+    code, out, _ = check(capsys, "-c", path)
+    assert code == 1
+    told = out.partition("This may mend it, under data.init_args:\n")[2].splitlines()
+    for line in lines:
+        assert any(found.strip().startswith(line) for found in told), out
+    first = yaml.safe_load("\n".join(found for found in told[:2] if not found.startswith(("problems", "  void: [5"))))
+    path = config(tmp_path / "c.yaml", data={"class_path": "Folder", "init_args": arguments | first})
+    assert check(capsys, "-c", path)[0] == 0, "the lines mend it"
+
+
+def test_rare_classes_are_noted_with_what_helps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = binary(tmp_path, (0,) * 2)
+    for index in range(6):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[0, 0] = 1
+        save(tmp_path / f"masks/{index}.png", mask)
+    code, out, _ = check(capsys, *flags)
+    assert code == 0, out
+    assert "less than 0.5 % of the labeled pixels show object (0.39 %): `--criterion.weights balanced`" in out

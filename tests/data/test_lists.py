@@ -1,6 +1,8 @@
 """List files of the known repositories, as they are written, on data sets in the real layouts."""
 
+import gc
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,18 @@ def test_a_long_list_is_resolved_at_once(tmp_path: Path) -> None:
         seconds.append(time.process_time() - start)
     assert chosen == items[::-1]
     assert min(seconds) < 0.3
+
+
+def test_a_list_of_ten_thousand_images_is_resolved_at_once(tmp_path: Path) -> None:
+    items = [Item(f"k{i}", tmp_path / f"JPEGImages/k{i}.jpg", tmp_path / f"m/k{i}.png") for i in range(10_000)]
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"JPEGImages/k{i}.jpg SegmentationClass/k{i}.png\n" for i in range(10_000)))
+    gc.collect()
+    start = time.process_time()
+
+    def elsewhere() -> Iterator[Item]:
+        raise AssertionError("other parts are listed only where a name is not found")
+        yield
+
+    assert choose_labeled(items, str(listed), elsewhere()) == items
+    assert time.process_time() - start < 1

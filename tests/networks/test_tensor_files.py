@@ -1,4 +1,5 @@
 import pickle
+import time
 import zipfile
 from argparse import Namespace
 from pathlib import Path
@@ -103,3 +104,16 @@ def test_a_payload_behind_a_second_pickle_of_an_archive_is_not_run(tmp_path: Pat
         archive.writestr("a/other.pkl", pickle.dumps(Payload(tmp_path / "executed")))
     assert torch.equal(read_tensors(tmp_path / "a.pt", "weights")["a"], torch.zeros(1))
     assert not (tmp_path / "executed").exists()
+
+
+def test_an_archive_that_grows_is_refused_by_its_size(tmp_path: Path) -> None:
+    """A pickle of a megabyte that unpacks to a gigabyte would hold the reader for minutes."""
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02]q\x00(" + b"K\x01" * (1 << 24) + b"e.")
+        archive.writestr("archive/version", "3\n")
+    assert path.stat().st_size < 1 << 18
+    start = time.process_time()
+    with pytest.raises(UnsafeFile, match=r"bomb.pth takes [\d,]+ bytes and unpacks to 33,554,4.*refused"):
+        read_tensors(path, "checkpoint")
+    assert time.process_time() - start < 1

@@ -1,6 +1,7 @@
 """``seglab data``: make, check and cache data sets."""
 
 import json
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from seglab.cli.commands.flags import FlagParser
-from seglab.files import read_yaml
+from seglab.files import read_yaml, write_output
 from seglab.runs import recipes
 from seglab.types import SeglabError
 
 
 def data(flags: list[str]) -> None:
-    """Run ``data streets``, ``data check`` or ``data cache``.
+    """Run ``data init``, ``data streets``, ``data check`` or ``data cache``.
 
     Args:
         flags: command line after the command's name.
@@ -23,6 +24,8 @@ def data(flags: list[str]) -> None:
         SeglabError: no such command, or it found something wrong.
     """
     match flags:
+        case ["init", *rest]:
+            _init(rest)
         case ["streets", *rest]:
             _streets(rest)
         case ["check", *rest]:
@@ -30,7 +33,44 @@ def data(flags: list[str]) -> None:
         case ["cache", *rest]:
             _cache(rest)
         case _:
-            raise SeglabError("seglab data streets, seglab data check or seglab data cache")
+            raise SeglabError("seglab data init, seglab data streets, seglab data check or seglab data cache")
+
+
+def _init(flags: list[str]) -> None:
+    from seglab.data.init.write import propose, write_sheet
+
+    parser = FlagParser(
+        "data init", "Look at a folder of your images and masks, and write a benchmark file and a contact sheet for it."
+    )
+    parser.add_argument("folder", type=str, help="Folder of images and masks, in whatever folders below it.")
+    parser.add_argument("--output", type=str, default="", help="YAML file to write; default: the folder's name, here.")
+    parser.add_argument("--force", action="store_true", help="Replace the file.")
+    options = parser.parse_args(flags)
+    root = Path(options.folder).expanduser()
+    path = Path(options.output or f"{root.resolve().name}.yaml")
+    if path.suffix not in (".yaml", ".yml"):
+        raise SeglabError(f"--output {path}: give the name of a .yaml file")
+    if path.exists() and not options.force:
+        raise SeglabError(f"{path} exists: give another --output, or --force to replace it")
+    found = propose(root, path.stem)
+    sheet = path.with_suffix(".png")
+    write_output(path, found.text)
+    drawn = write_sheet(found, sheet)
+    body = found.text[found.text.index("  init_args:") : found.text.index("network:")].rstrip()
+    print(f"{path}, which you can edit, reads {root} so:\n\n{body}\n")
+    for part, items in found.parts.items():
+        print(f"{part}: {len(items)} images, {sum(item.mask is not None for item in items)} with mask")
+    for note in found.layout.notes:
+        print(f"note: {note}")
+    for doubt in found.doubts:
+        print(f"look at this: {doubt}")
+    name = shlex.quote(str(path))
+    print(
+        f"\n{sheet} shows {drawn} images with their masks: are the classes where they should be? Then\n\n"
+        f"  seglab data check -c {name}              # every file\n"
+        f"  seglab fit -c {name} supervised          # the baseline\n"
+        f"  seglab fit -c {name} unimatch --data.labeled 1/8"
+    )
 
 
 def _streets(flags: list[str]) -> None:

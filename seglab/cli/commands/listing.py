@@ -10,7 +10,7 @@ from rich.table import Table
 from seglab.runs import recipes
 from seglab.types import SeglabError
 
-KINDS = ("methods", "additions", "benchmarks", "published", "networks", "data", "sweeps", "chains")
+KINDS = ("methods", "additions", "benchmarks", "published", "networks", "criteria", "data", "sweeps", "chains")
 FILES = {"benchmarks": "benchmark", "sweeps": "sweeps", "chains": "chain"}  # of experiments that are no class
 PACKAGE = Path(__file__).parents[2]
 
@@ -33,18 +33,26 @@ def show(kinds: list[str]) -> None:
     if what in FILES:
         _list_files(FILES[what])
         return
+    if what == "criteria":
+        files = [PACKAGE / "ops" / name for name in ("losses.py", "criteria.py")]
+        _print_classes(what, classes_in({node.name: node for file in files for node in _classes(file)}, "Criterion"))
+        return
     package, base = {
         "methods": ("methods", "Method"),
         "additions": ("methods", "Addition"),
         "networks": ("networks", "Network"),
         "data": ("data", "SegmentationData"),
     }[what]
-    table = Table("class_path", "what it is", title=what)
-    for name, first in classes(package, base).items():
-        table.add_row(name, first)
-    Console().print(table)
+    _print_classes(what, classes(package, base))
     folder = {"methods": "method", "additions": "addition", "networks": "network", "data": "taxonomy"}[what]
     _list_files(folder)
+
+
+def _print_classes(title: str, found: dict[str, str]) -> None:
+    table = Table("class_path", "what it is", title=title)
+    for name, first in found.items():
+        table.add_row(name, first)
+    Console().print(table)
 
 
 def classes(package: str, base: str) -> dict[str, str]:
@@ -53,8 +61,17 @@ def classes(package: str, base: str) -> dict[str, str]:
     for part in ast.parse((PACKAGE / package / "__init__.py").read_text()).body:
         if isinstance(part, ast.ImportFrom) and part.module:
             file = (PACKAGE.parent / part.module.replace(".", "/")).with_suffix(".py")
-            written = {node.name: node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)}
+            written = {node.name: node for node in _classes(file)}
             exported |= {alias.name: written[alias.name] for alias in part.names if alias.name in written}
+    return classes_in(exported, base)
+
+
+def _classes(file: Path) -> list[ast.ClassDef]:
+    return [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)]
+
+
+def classes_in(exported: dict[str, ast.ClassDef], base: str) -> dict[str, str]:
+    """Those below ``base`` among classes by name, with the first paragraph of their docstrings."""
 
     def parents(name: str) -> list[str]:
         return [parent.id for parent in exported[name].bases if isinstance(parent, ast.Name)]

@@ -12,14 +12,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seglab.data.checks.mend import mending
 from seglab.data.checks.plausible import misread, unseen
 from seglab.data.dataset import SPLITS, DataSet
-from seglab.data.decode import check_size, count_ids, is_deep, orientation, read_ids, read_image, wrong_ids
+from seglab.data.decode import (
+    check_size,
+    count_ids,
+    holds_colours,
+    is_deep,
+    orientation,
+    read_ids,
+    read_image,
+    wrong_ids,
+)
 from seglab.data.files import Item, describe
 from seglab.data.module import SegmentationData
 from seglab.files import parallel_map
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
+
+RARE = 0.005  # share of the labeled pixels
 
 
 @dataclass
@@ -36,6 +48,8 @@ class Part:
     shows: dict[Item, np.ndarray] = field(default_factory=dict)  # readable pair -> (256,) bool, classes in its mask
     digests: dict[bytes, list[Item]] = field(default_factory=lambda: defaultdict(list))  # of the pixels
     bad: set[Item] = field(default_factory=set)  # to leave out
+    wrong: Counter[int] = field(default_factory=Counter)  # pixels of masks with ids that the label space lacks
+    painted: list[Path] = field(default_factory=list)  # masks of colours in place of ids
 
 
 @dataclass
@@ -45,6 +59,7 @@ class Report:
     parts: list[Part] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # training or evaluation would stop on these, or mislead
     notes: list[str] = field(default_factory=list)  # worth knowing
+    mending: dict[str, list[str]] = field(default_factory=dict)  # side of the data -> lines of YAML for its init_args
 
 
 class Found(NamedTuple):
@@ -56,6 +71,8 @@ class Found(NamedTuple):
     stored: np.ndarray | None = None  # (256,) pixels by stored id, of a mask that fits
     oriented: bool = False  # by EXIF
     deep: bool = False  # 16 bits per channel
+    wrong: Counter[int] = Counter()  # pixels by id, or 256 + colour, of a mask with some that the label space lacks
+    painted: bool = False  # the mask shows colours in place of ids
 
 
 def check_data(data: SegmentationData, workers: int = 0) -> Report:
@@ -70,6 +87,10 @@ def check_data(data: SegmentationData, workers: int = 0) -> Report:
         _check_splits(side, splits, prefix, workers, report)
     _check_overlap(report)
     _check_streams(data, report)
+    for prefix, side, splits in sides(data):
+        names = [f"{prefix}{split}" for split in splits]
+        if report.problems and (lines := mending(side, [part for part in report.parts if part.name in names])):
+            report.mending[prefix.strip()] = lines
     return report
 
 
@@ -136,6 +157,8 @@ def _open_all(part: Part, workers: int, report: Report) -> None:
             classes = np.bincount(part.space.decode, found.stored, 256).astype(np.int64)
             part.pixels += classes
             part.shows[item] = classes > 0
+        part.wrong.update(found.wrong)
+        part.painted += [item.mask] if found.painted and item.mask else []
         oriented += [item.image] if found.oriented else []
         deep += [item.image] if found.deep else []
     if oriented:
@@ -150,7 +173,7 @@ def _open_all(part: Part, workers: int, report: Report) -> None:
 
 
 def _inspect(item: Item, space: LabelSpace) -> Found:
-    problems, image, ids, stored = [], None, None, None
+    problems, image, ids, stored, wrong, painted = [], None, None, None, Counter[int](), False
     try:
         image = read_image(item.image)
     except SeglabError as error:
@@ -161,21 +184,40 @@ def _inspect(item: Item, space: LabelSpace) -> Found:
             stored = count_ids(ids)
             if stored.sum() < ids.size or stored[space.decode == UNKNOWN].any():
                 problems.append(wrong_ids(item.mask, ids, space))
+                values, numbers = np.unique(ids, return_counts=True)
+                wrong.update(dict(zip(values.tolist(), numbers.tolist(), strict=True)))
             if image is not None:
                 check_size(item.mask, ids, item.image, image)
         except SeglabError as error:
             problems.append(str(error))
+            painted = ids is None and holds_colours(item.mask)
     if image is None:
-        return Found(problems)
+        return Found(problems, wrong=wrong, painted=painted)
     digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
     oriented = orientation(item.image) != 1
-    return Found(problems, image.shape[1::-1], digest, None if problems else stored, oriented, is_deep(item.image))
+    return Found(
+        problems,
+        image.shape[1::-1],
+        digest,
+        None if problems else stored,
+        oriented,
+        is_deep(item.image),
+        wrong,
+        painted,
+    )
 
 
 def _check_ids(part: Part, split: str, report: Report) -> None:
     problem = misread(part.stored, part.space) or (unseen(part.stored, part.space) if split == "train" else None)
     if problem:
         report.problems.append(f"{part.name}: {problem}")
+    shares = part.pixels[: part.space.num_classes] / max(1, part.pixels[: part.space.num_classes].sum())
+    if split == "train" and (rare := [i for i, share in enumerate(shares) if 0 < share < RARE]):
+        named = describe([f"{part.space.names[i]} ({100 * shares[i]:.2f} %)" for i in rare])
+        report.notes.append(
+            f"{part.name}: less than {100 * RARE:.1f} % of the labeled pixels show {named}: `--criterion.weights "
+            "balanced`, Dice, Focal or Tversky (`seglab list criteria`) and rare_classes help such classes"
+        )
     void = [item.mask for item, classes in part.shows.items() if not classes[:IGNORE].any()]
     absent = [name for index, name in enumerate(part.space.names) if not part.pixels[index]]
     if split != "train" and len(void) < len(part.shows) and absent:

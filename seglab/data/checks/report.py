@@ -48,6 +48,11 @@ def print_report(report: Report, data: SegmentationData, console: Console) -> No
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     for problem in report.problems:
         console.print(f"problem: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+    for name, lines in report.mending.items():
+        where = ".".join(("data", *([name, "init_args"] if name else ["init_args"])))
+        console.print(f"This may mend it, under {where}:", highlight=False)
+        for line in lines:
+            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     verdict = f"problems: {len(report.problems)}" if report.problems else "no problems found"
     console.print(verdict, style="bold red" if report.problems else "bold green")
 

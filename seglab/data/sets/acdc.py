@@ -1,4 +1,4 @@
-"""ACDC: driving in fog, at night, in rain and in snow, with Cityscapes' classes."""
+"""ACDC, the driving set: fog, night, rain and snow, with Cityscapes' classes."""
 
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ SUFFIX = "_rgb_anon"
 
 class ACDC(DataSet):
     """ACDC (Sakaridis et al., ICCV 2021): 1600 train, 406 val, 2000 test images of 1920x1080 in adverse conditions.
+
+    Not the cardiac MRI set of the same name (Automated Cardiac Diagnosis Challenge): export its slices to PNGs, and
+    read them by ``Folder``.
 
     ``root/rgb_anon/{fog,night,rain,snow}/{train,val,test}/<sequence>/*_rgb_anon.png`` and
     ``root/gt/.../*_gt_labelTrainIds.png``; the masks of test are with its benchmark server. The reference images in

@@ -1,10 +1,11 @@
 """Pascal VOC 2012, with or without the further masks of SBD."""
 
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from seglab.data.dataset import DataSet
-from seglab.data.files import Item, describe, is_image
+from seglab.data.files import Item, describe, names_by_stem
 from seglab.data.lists import listed
 from seglab.labels import VOC as SPACE
 from seglab.types import SeglabError
@@ -43,14 +44,25 @@ class VOC(DataSet):
 
     def find(self, split: str) -> list[Item]:
         home = self._home()
-        masks: dict[str, Path] = {}
-        for folder in reversed(MASKS):
-            masks |= _by_stem(home / folder)
-        images = _by_stem(home / "JPEGImages")
-        keys = self._training(home, masks) if split == "train" else self._listed(home, f"{split}.txt")
-        if absent := sorted(keys - images.keys()):
+        masks = self._masks
+        keys = self._training(home) if split == "train" else self._listed(home, f"{split}.txt")
+        if absent := sorted(keys - self._images.keys()):
             raise SeglabError(f"{len(absent)} images of {split} are not in {home / 'JPEGImages'}: {describe(absent)}")
-        return [Item(key, images[key], masks.get(key)) for key in sorted(keys)]
+        folder = home / "JPEGImages"
+        return [
+            Item(key, folder / self._images[key], home / masks[key] if key in masks else None) for key in sorted(keys)
+        ]
+
+    @cached_property
+    def _images(self) -> dict[str, str]:
+        return names_by_stem(self._home() / "JPEGImages")
+
+    @cached_property
+    def _masks(self) -> dict[str, str]:
+        home, found = self._home(), dict[str, str]()
+        for folder in reversed(MASKS):
+            found |= {stem: f"{folder}/{name}" for stem, name in names_by_stem(home / folder).items()}
+        return found
 
     def candidates(self, items: list[Item]) -> list[Item]:
         if (self.labeled_from or ("train" if self.labeled.isdecimal() else "train_aug")) == "train_aug":
@@ -65,11 +77,11 @@ class VOC(DataSet):
                 return place
         raise SeglabError(f"{self.root} holds no JPEGImages: set --data.root to a folder with {self.layout}")
 
-    def _training(self, home: Path, masks: dict[str, Path]) -> set[str]:
+    def _training(self, home: Path) -> set[str]:
         validation = self._listed(home, "val.txt")
         name = next((name for name in BLENDED if (home / "ImageSets" / "Segmentation" / name).is_file()), None)
         if name is None:
-            return masks.keys() - validation
+            return self._masks.keys() - validation
         keys = self._listed(home, name)
         if both := sorted(keys & validation):
             raise SeglabError(f"{len(both)} images are in {name} and in val.txt of {home}: {describe(both)}")
@@ -80,7 +92,3 @@ class VOC(DataSet):
         if not path.is_file():
             raise SeglabError(f"{path} does not exist: copy the list from the VOC devkit, one image per line")
         return {PurePosixPath(image).name.removesuffix(".jpg") for _, image in listed(path)}
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in folder.glob("*") if is_image(path)}

@@ -1,0 +1,1 @@
+"""What a folder of somebody's own images and masks probably is: ``seglab data init``."""
