@@ -24,7 +24,7 @@ class DomainAdaptation(SegmentationData):
 
     Raises:
         SeglabError: the two name their classes differently, a step cannot hold that many labeled target images, the
-            target asks for a law of labeled crops that it does not give, or the source for pseudo-labels.
+            target has ``rare_classes`` or ``category_cap`` without labeled images, or the source for pseudo-labels.
     """
 
     def __init__(self, source: DataSet, target: DataSet, target_labeled_batch: int = 0, seed: int = 0) -> None:

@@ -36,8 +36,8 @@ class ScaledCrop(A.DualTransform):
     [0.5, 0.5] is Cityscapes at 1024x512; [0.6688, 0.6688] is what mmsegmentation, which keeps the aspect ratio, makes
     of GTA5 at "1280x720" (1280x704).
 
-    Rules are given with the call, as ``rules``: crops are drawn again until ``mask`` obeys. The law is that of mmseg
-    and DAFormer: ``attempts`` crops are tested and, when none obeys, one more is taken as it comes; a later rule draws
+    Rules are given with the call, as ``rules``: crops are drawn again until ``mask`` passes, as in mmseg
+    and DAFormer: ``attempts`` crops are tested and, when none passes, one more is taken as it comes; a later rule draws
     crops through the earlier ones. Only the mask is cut for a test.
 
     Args:

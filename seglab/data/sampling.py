@@ -52,7 +52,7 @@ class RareClasses:
     attempts: int = 10
 
     def check(self) -> None:
-        """Raise ``SeglabError`` if there is no such law."""
+        """Raise ``SeglabError`` if a value has no meaning."""
         if self.temperature <= 0 or min(self.min_pixels, self.min_crop_ratio, self.attempts) < 0:
             raise SeglabError(f"{self}: the temperature is above 0; min_pixels, min_crop_ratio and attempts at least 0")
 
@@ -107,9 +107,9 @@ class RareFirst:
     Args:
         items: the labeled images.
         statistics: their pixels of each class.
-        rare: the law.
+        rare: temperature and pixels asked for.
         seed, tag: as in ``Shuffled``.
-        rules: what every crop should obey.
+        rules: what every crop should show.
 
     Raises:
         SeglabError: no image shows any class.
