@@ -143,7 +143,7 @@ def fit(flags: Sequence[str], runs: Path, steps: int, prepare: Callable[[Session
         ]
     )
     prepare(session)
-    with signals_held():
+    with signals_held(session.preemption):
         session.trainer.fit(session.method, datamodule=session.data)
     gc.collect()  # loader processes end with their iterators
 

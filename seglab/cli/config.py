@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, lazy_instance
+from jsonargparse import ActionConfigFile, ArgumentParser
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import Trainer
 from torch.optim import Optimizer
@@ -21,6 +21,7 @@ import seglab.methods  # noqa: F401 - short class names in YAML are found among 
 from seglab.cli.explain import explain
 from seglab.cli.parser import Parser, check_sections, check_words, config_logger
 from seglab.cli.renamed import translated
+from seglab.compat import lazy_instance
 from seglab.data import SegmentationData
 from seglab.evaluation.inference import Inference
 from seglab.evaluation.writer import FORMATS

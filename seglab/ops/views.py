@@ -21,7 +21,7 @@ from seglab.types import require
 class View(ABC):
     """A photometric view: every pixel stays where it is.
 
-    A method takes one as ``strong: View = lazy_instance(KorniaView, strength=0.25)`` (``jsonargparse.lazy_instance``);
+    A method takes one as ``strong: View = lazy_instance(KorniaView, strength=0.25)`` (``seglab.compat.lazy_instance``);
     a plain instance would appear in ``config.yaml`` as text that cannot be read back. In YAML::
 
         strong: {class_path: KorniaView, init_args: {strength: 0.2}}

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from jsonargparse import ArgumentParser, lazy_instance
+from jsonargparse import ArgumentParser
 
+from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
 from seglab.ops.mixing import (
     AreaBox,

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from jsonargparse import ArgumentParser, lazy_instance
+from jsonargparse import ArgumentParser
 
+from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
 from seglab.ops import colour, views
 from seglab.ops.mixing import Pixels

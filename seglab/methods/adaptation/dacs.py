@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from jsonargparse import lazy_instance
 from torch import Tensor
 
+from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.mixing import Pixels, classmix, ground_truth
 from seglab.ops.norm import frozen_statistics

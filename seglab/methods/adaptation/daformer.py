@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-from jsonargparse import lazy_instance
 from torch import Tensor
 
+from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
 from seglab.methods.adaptation.dacs import DACS
 from seglab.ops.grid import thing_distance

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jsonargparse import lazy_instance
 from torch import Tensor
 
+from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
 from seglab.methods.base import Method
 from seglab.ops.contrast import prototype_cross_entropy

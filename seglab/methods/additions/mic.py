@@ -1,9 +1,9 @@
 """MIC: predict the hidden parts of a target image from the parts that are left."""
 
 import torch
-from jsonargparse import lazy_instance
 from torch import Tensor
 
+from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
 from seglab.methods.base import Addition, Method
 from seglab.ops.mixing import Pixels, block_mask, ground_truth, paste, resized

@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-from jsonargparse import lazy_instance
 from torch import Tensor, nn
 
+from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix_partner, ground_truth, mix
 from seglab.ops.norm import frozen_statistics

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from jsonargparse import lazy_instance
 from torch import Tensor
 
+from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.losses import pixel_mean, sigmoid_rampup, squared_distance
 from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix, cutmix_partner, ground_truth

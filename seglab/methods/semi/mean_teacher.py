@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-from jsonargparse import lazy_instance
 from torch import Tensor
 
+from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.losses import pixel_mean, sigmoid_rampup, squared_distance
 from seglab.ops.norm import frozen_statistics

@@ -3,9 +3,9 @@
 from typing import Any, cast
 
 import torch
-from jsonargparse import lazy_instance
 from torch import Tensor
 
+from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
 from seglab.methods.base import Method
 from seglab.networks import Network
