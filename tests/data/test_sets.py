@@ -189,6 +189,19 @@ def test_val_is_the_end_of_each_sequence(sequences: Path) -> None:
         CamVid(str(sequences), holdout=1)
 
 
+def test_labels_can_be_of_one_sequence(sequences: Path) -> None:
+    data = CamVid(str(sequences), holdout=4, labeled="1/3", labeled_from=["0006R0_"])
+    labeled, unlabeled = keys(data.labeled_items()), keys(data.unlabeled_items())
+    assert len(labeled) == 2, "every third of six"
+    assert all(key.startswith("0006R0_") for key in labeled)
+    assert {key.partition("_")[0] for key in unlabeled} == {"0001TP", "0006R0", "0016E5"}
+    assert sorted(labeled + unlabeled) == sorted(keys(data.items("train"))), "val stays out of both"
+    all_of_it = CamVid(str(sequences), holdout=4, labeled_from=["0006R0_"])
+    assert len(all_of_it.labeled_items()) == 6
+    with pytest.raises(SeglabError, match=r"labeled_from: no training frame in .* begins with 0007_; there are 0001TP"):
+        CamVid(str(sequences), labeled_from=["0006R0_", "0007_"]).labeled_items()
+
+
 # ACDC, Dark Zurich
 
 

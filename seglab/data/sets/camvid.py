@@ -21,6 +21,9 @@ class CamVid(DataSet):
             ``0016E5_``: YAML reads a bare 0016E5 as a number.
         holdout: 0: val is the folder ``val``. n: val is the last 1/n of each sequence of train, which train loses.
             Neighbouring frames are near-duplicates, so a part that is scattered over train would flatter.
+        labeled_from: what ``labeled`` chooses from: training frames whose names begin so, as in ``sequences``. Default:
+            all. The rest of all training frames is unlabeled either way, so that one drive can have the labels and
+            the others none.
     """
 
     space = CAMVID
@@ -31,11 +34,12 @@ class CamVid(DataSet):
         root: str,
         sequences: list[str] = [],  # noqa: B006 - read only, and the config shows it
         holdout: int = 0,
+        labeled_from: list[str] = [],  # noqa: B006 - as above
         **common: Any,
     ) -> None:
         super().__init__(root, **common)
         check_holdout(holdout)
-        self.sequences, self.holdout = sequences, holdout
+        self.sequences, self.holdout, self.labeled_from = sequences, holdout, labeled_from
 
     def find(self, split: str) -> list[Item]:
         if not self.holdout or split == "test":
@@ -46,6 +50,14 @@ class CamVid(DataSet):
             start = len(sequence) - len(sequence) // self.holdout
             parts += sequence[:start] if split == "train" else sequence[start:]
         return parts
+
+    def candidates(self, items: list[Item]) -> list[Item]:
+        if absent := [begin for begin in self.labeled_from if not any(item.key.startswith(begin) for item in items)]:
+            there = ", ".join(sorted({_sequence(item) for item in items}))
+            raise SeglabError(
+                f"labeled_from: no training frame in {self.root} begins with {', '.join(absent)}; there are {there}"
+            )
+        return [item for item in items if not self.labeled_from or item.key.startswith(tuple(self.labeled_from))]
 
     def _part(self, folder: str) -> list[Item]:
         images = find_images(self.root / folder, f"set --data.root to a folder with {self.layout}")
