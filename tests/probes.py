@@ -26,7 +26,10 @@ ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
 TWO_RANKS = ["-c", str(EXPERIMENTS / "trainer/ddp_sim.yaml")]
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
-AT_ONCE = {"u2pl": ["--model.sup_only_steps", "1"]}  # what waits in a real run would never start in a short test
+AT_ONCE = {  # what waits in a real run would never start in a short test
+    "clan": ["--model.preheat", "1"],
+    "u2pl": ["--model.sup_only_steps", "1"],
+}
 
 
 def fit_command(method: str, camvid: Path, runs: Path, steps: int = 4, *flags: str) -> list[str]:

@@ -119,7 +119,8 @@ def config(method: str, root: Path, network: Path, crop: Sequence[int], batch: i
     """Flags of a method on the images of ``draw``, whose crops are ``crop`` and whose streams have ``batch`` images."""
     benchmark = EXPERIMENTS / "benchmark/streets_adaptation.yaml"
     files = ["-c", str(benchmark), "-c", str(EXPERIMENTS / f"method/{method}.yaml")]
-    flags = ["--network", str(network), "--network.weights", "none"]
+    below = ".network" if "network:" in network.read_text() else ""  # of a network that wraps one
+    flags = ["--network", str(network), f"--network{below}.weights", "none"]
     for part, folder, stream in (("source", "gta5", "labeled"), ("target", "cityscapes", "unlabeled")):
         settings = {"root": root / folder, "crop": list(crop), "scale": [1, 1], "workers": workers}
         settings |= {f"{stream}_batch": batch}

@@ -1,10 +1,13 @@
 """Methods: one short file each, on a base that holds everything they share."""
 
 from seglab.methods.adaptation.advent import AdvEnt
+from seglab.methods.adaptation.clan import CLAN
 from seglab.methods.adaptation.cluda import CLUDA
+from seglab.methods.adaptation.crda import CRDA
 from seglab.methods.adaptation.dacs import DACS
 from seglab.methods.adaptation.daformer import DAFormer
 from seglab.methods.adaptation.minent import MinEnt
+from seglab.methods.adaptation.proca import ProCA
 from seglab.methods.adaptation.spcl import SPCL
 from seglab.methods.additions.mic import MIC
 from seglab.methods.base import Addition, Method
@@ -22,8 +25,10 @@ from seglab.methods.semi.unimatch_v2 import UniMatchV2
 from seglab.methods.supervised import Supervised
 
 __all__ = [
+    "CLAN",
     "CLUDA",
     "CPS",
+    "CRDA",
     "DACS",
     "MIC",
     "SPCL",
@@ -38,6 +43,7 @@ __all__ = [
     "MeanTeacher",
     "Method",
     "MinEnt",
+    "ProCA",
     "ReCo",
     "Schedule",
     "Supervised",

@@ -69,7 +69,7 @@ class Method(LightningModule, ABC):
 
     reads: Reads = {"labeled": ("mask",), "unlabeled": ()}  # streams -> what it needs beside image, valid and key
     needs_pretrained: ClassVar[bool] = False  # a resumed run too needs the published weights: a frozen copy has them
-    needs_class_counts: ClassVar[bool] = False  # the data module counts the labeled classes before training starts
+    needs_class_counts: bool = False  # the data module counts the labeled classes before training starts
 
     student: Network
     teacher: Teacher

@@ -247,6 +247,10 @@ class Network(nn.Module, ABC):
         self.train(mode)
         return last_map(stages).shape[1]
 
+    def replace_head(self, head: nn.Module) -> None:
+        """Give the features another classifier, B D h w -> B K h w."""
+        self.head = head
+
     def classifiers(self) -> list[nn.Module]:
         """The modules whose output channels are classes."""
         return [self.head, *(self.heads[name] for name in ("aux",) if name in self.heads)]

@@ -3,19 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from seglab.labels import LabelSpace
 from seglab.networks.base import Network
 from seglab.networks.encoders import dilated_encoder, find_encoder, mean_std, timm_name
 from seglab.networks.weights import load_encoder_weights
-from seglab.types import Output, SeglabError
+from seglab.types import Output, SeglabError, require
+
+GROUPS = 32  # of ProDA's group normalisation
 
 
 class DeepLabV2(Network):
     """DeepLab v2 (Chen et al., TPAMI 2017): a dilated encoder at stride 8 and the ASPP-L head, no decoder.
 
-    ``features`` are the encoder's last stage (2048 channels for a ResNet-101).
+    ``features`` are the encoder's last stage (2048 channels for a ResNet-101), or what ``fused`` makes of it.
 
     Deviations from the original's ResNet:
         Max pooling rounds sizes up -> down, as timm's.
@@ -30,6 +33,9 @@ class DeepLabV2(Network):
             a state dict.
         rates: dilations of the parallel 3x3 convolutions that the head sums. (6, 12, 18, 24) as published, and in
             AdvEnt and SPCL; CutMix-Seg, DACS and what starts from their code declare four and return after (6, 12).
+        fused: width of the features of ProDA's head: the parallel convolutions, and a 1x1 one, lead to so many channels
+            each, which are weighed by a squeeze and fused to as many; a 1x1 convolution classifies them. 256 in ProDA;
+            0 for the head of the paper. A multiple of 32.
         common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
 
     Raises:
@@ -42,8 +48,10 @@ class DeepLabV2(Network):
         encoder: str = "resnet101.tv_in1k",
         weights: str = "imagenet",
         rates: tuple[int, ...] = (6, 12, 18, 24),
+        fused: int = 0,
         **common: Any,
     ) -> None:
+        require(fused >= 0 and fused % GROUPS == 0, "DeepLabV2.fused", fused, "give a multiple of 32, or 0 for none")
         if not rates or min(rates) < 1:
             raise SeglabError(f"rates {list(rates)}: give one positive dilation or more, such as [6, 12, 18, 24]")
         name = find_encoder(f"tu-{encoder.removeprefix('tu-')}")
@@ -51,9 +59,14 @@ class DeepLabV2(Network):
         super().__init__(space, mean_std(name), 8, 32, **common)
         self.encoder = backbone
         layer3, layer4 = backbone.feature_info.channels()
-        self.head = ASPPL(layer4, space.num_classes, rates)
-        self.rates = rates
-        self.feature_channels = layer4
+        self.rates, self.fused = rates, fused
+        self.feature_channels = fused or layer4
+        self.neck: nn.Module = FusedASPP(layer4, fused, rates) if fused else nn.Identity()
+        self.head: nn.Module = ASPPL(layer4, space.num_classes, rates)
+        if fused:
+            layer = nn.Conv2d(fused, space.num_classes, 1, bias=False)
+            nn.init.normal_(layer.weight, std=0.001)
+            self.head = nn.Sequential(nn.Dropout2d(0.1), layer)
         self.finish(layer3)
         load_encoder_weights(self.encoder, weights, name)
 
@@ -64,7 +77,40 @@ class DeepLabV2(Network):
         return list(self.encoder(self.prepare(image)))
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
-        return self.output(self.head(stages[-1]), stages[-1], stages, size)
+        features = self.neck(stages[-1])
+        return self.output(self.head(features), features, stages, size)
+
+
+class FusedASPP(nn.Module):
+    """ProDA's parallel convolutions, weighed by the image as a whole and fused: B D h w -> B width h w.
+
+    Args:
+        channels: D.
+        width: of each branch, and of the result.
+        rates: dilations of the 3x3 branches; there is a 1x1 branch, too.
+    """
+
+    def __init__(self, channels: int, width: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        point = nn.Conv2d(channels, width, 1)
+        dilated = [nn.Conv2d(channels, width, 3, padding=rate, dilation=rate) for rate in rates]
+        self.branches = nn.ModuleList(
+            nn.Sequential(layer, nn.GroupNorm(GROUPS, width), nn.ReLU(inplace=True)) for layer in (point, *dilated)
+        )
+        total = len(self.branches) * width
+        self.weigh = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(total, total // 16, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(total // 16, total, 1),
+            nn.Sigmoid(),
+        )
+        self.fuse = nn.Sequential(nn.Conv2d(total, width, 3, padding=1), nn.GroupNorm(GROUPS, width))
+
+    def forward(self, stage: Tensor) -> Tensor:
+        parallel = torch.cat([branch(stage) for branch in self.branches], 1)
+        fused: Tensor = self.fuse(parallel * self.weigh(parallel))
+        return fused
 
 
 class ASPPL(nn.Module):

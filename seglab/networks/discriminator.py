@@ -43,17 +43,31 @@ class Discriminator(nn.Module):
         logits: Tensor = self.layers(scores)
         return logits
 
-    def fooling_loss(self, target: Tensor) -> Tensor:
+    def fooling_loss(self, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """How far target maps B channels H W are from passing for source ones; without gradient for its parameters."""
         detached = {name: parameter.detach() for name, parameter in self.named_parameters()}
-        return domain_loss(functional_call(self, detached, (target,)), SOURCE)
+        return domain_loss(functional_call(self, detached, (target,)), SOURCE, weight)
 
-    def own_loss(self, source: Tensor, target: Tensor) -> Tensor:
-        """How badly it tells the domains apart, mean of both; its gradient reaches the discriminator alone."""
-        return (domain_loss(self(source.detach()), SOURCE) + domain_loss(self(target.detach()), TARGET)) / 2
+    def own_loss(self, source: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """How badly it tells the domains apart, mean of both; its gradient reaches the discriminator alone.
+
+        Args:
+            source: maps B channels H W.
+            target: likewise.
+            weight: of the target's pixels, B H W.
+        """
+        weight = None if weight is None else weight.detach()
+        return (domain_loss(self(source.detach()), SOURCE) + domain_loss(self(target.detach()), TARGET, weight)) / 2
 
 
-def domain_loss(logits: Tensor, domain: float) -> Tensor:
-    """Binary cross-entropy (scalar) of a discriminator's logits against ``SOURCE`` or ``TARGET``."""
+def domain_loss(logits: Tensor, domain: float, weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy (scalar) of a discriminator's logits B 1 h w against ``SOURCE`` or ``TARGET``.
+
+    With weights B H W the logits are brought to the resolution of the image, where each pixel's loss is multiplied.
+    """
     logits = logits.float()
-    return F.binary_cross_entropy_with_logits(logits, logits.new_full((), domain).expand_as(logits))
+    if weight is not None:
+        logits = F.interpolate(logits, weight.shape[-2:], mode="bilinear", align_corners=False)
+    label = logits.new_full((), domain).expand_as(logits)
+    loss = F.binary_cross_entropy_with_logits(logits, label, reduction="none").squeeze(1)
+    return (loss if weight is None else weight * loss).mean()

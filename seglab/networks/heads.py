@@ -1,6 +1,7 @@
 """What decoders are built of, and the heads beside the classifier: embeddings and the auxiliary head."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -79,6 +80,24 @@ def correlation_head(channels: int, num_classes: int, dim: int = 256) -> nn.Sequ
         nn.Dropout2d(0.1),
         nn.Conv2d(dim, 2 * num_classes, 1),
     )
+
+
+class TwoClassifiers(nn.Module):
+    """The sum of a classifier and another one of its form, newly drawn: B D h w -> B K h w.
+
+    Args:
+        first: the classifier. Weights of the other are normal with its standard deviations, biases are 0.
+    """
+
+    def __init__(self, first: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, deepcopy(first)
+        for parameter in self.second.parameters():
+            nn.init.normal_(parameter, std=parameter.std().item()) if parameter.ndim > 1 else nn.init.zeros_(parameter)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.first(features) + self.second(features)
+        return logits
 
 
 def last_convolutions(head: nn.Module) -> list[nn.Conv2d]:

@@ -180,6 +180,9 @@ class HRDA(Network):
         super().grow(space)
         self.network.space = space
 
+    def replace_head(self, head: nn.Module) -> None:
+        self.network.replace_head(head)
+
     def classifiers(self) -> list[nn.Module]:
         return [*self.network.classifiers(), self.attention.head]
 

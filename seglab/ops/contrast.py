@@ -30,6 +30,7 @@ def info_nce(
     temperature: float,
     counted: Tensor | None = None,
     index: Tensor | None = None,
+    labels: tuple[Tensor, Tensor] | None = None,
     pairs: int = PAIRS,
 ) -> Tensor:
     """-log(e^s+ / (e^s+ + sum of e^s- over the negatives)), s = dot product / temperature (Oord et al., 2018).
@@ -41,6 +42,7 @@ def info_nce(
         temperature: positive.
         counted: N M bool, the negatives that count; all by default. A query without any has a loss of 0.
         index: N M, which rows of ``negatives`` R D are those of each query; then ``counted`` has its shape.
+        labels: classes of the queries N and of common negatives M: only those of other classes count, and none of 255.
         pairs: similarities held at once, which bounds the memory; the value does not depend on it. With ``index``,
             the gathered numbers of embeddings, D to a similarity.
 
@@ -49,16 +51,21 @@ def info_nce(
     """
 
     def chunk(query: Tensor, positive: Tensor, *own: Tensor) -> Tensor:
+        if labels is not None:
+            *own, label = own  # type: ignore[assignment]
         others = own[0] if negatives.ndim == 3 else _wide(negatives)
         others = others if index is None else others[own[0]]
         similar = (query * positive).sum(1) / temperature
         opposed = torch.einsum("nd,nmd->nm" if others.ndim == 3 else "nd,md->nm", query, others) / temperature
         if counted is not None:
             opposed = opposed.masked_fill(~own[-1], torch.finfo(opposed.dtype).min)
+        if labels is not None:
+            alike = (label.unsqueeze(1) == labels[1]) | (labels[1] == IGNORE)
+            opposed = opposed.masked_fill(alike, torch.finfo(opposed.dtype).min)
         return F.softplus(opposed.logsumexp(1) - similar)
 
     own = [_wide(negatives)] if negatives.ndim == 3 else []
-    own += [x for x in (index, counted) if x is not None]
+    own += [x for x in (index, counted, labels and labels[0]) if x is not None]
     width = negatives.shape[-2] if index is None else index.shape[1] * negatives.shape[1]
     with torch.autocast(query.device.type, enabled=False):
         return _by_rows(chunk, [_wide(query), _wide(positive), *own], width, pairs)

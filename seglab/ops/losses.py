@@ -83,6 +83,23 @@ class CrossEntropy(Criterion):
         return loss.sum() / weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
 
+class FocalCrossEntropy(Criterion):
+    """Cross-entropy times (1 - p)^gamma, p the probability of the true class (Lin et al., ICCV 2017); mean (CLAN).
+
+    Args:
+        gamma: 0 is plain cross-entropy.
+    """
+
+    def __init__(self, gamma: float = 2.0) -> None:
+        super().__init__()
+        require(gamma >= 0.0, "FocalCrossEntropy.gamma", gamma, "give 0 or more")
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        loss = pixel_cross_entropy(logits, target)
+        return pixel_mean((1 - torch.exp(-loss)) ** self.gamma * loss, target != IGNORE)
+
+
 class OhemCrossEntropy(Criterion):
     """Cross-entropy of the hard pixels only: online hard example mining, as CPS, U2PL and UniMatch use it.
 
@@ -125,6 +142,21 @@ def pixel_cross_entropy(
     return F.cross_entropy(
         logits.float(), label, weight, ignore_index=IGNORE, reduction="none", label_smoothing=label_smoothing
     )
+
+
+def reverse_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """-sum over classes of p log q, q the label as a distribution with 1e-4 for 0: B H W, 0 where the class is 255.
+
+    It and cross-entropy together are robust to wrong labels (symmetric cross-entropy, Wang et al., ICCV 2019).
+
+    Args:
+        logits: B K H W.
+        label: B H W class indices or 255.
+    """
+    p = logits.float().softmax(1).clamp(min=1e-7)
+    known = label != IGNORE
+    right = p.gather(1, torch.where(known, label, 0).unsqueeze(1)).squeeze(1)
+    return torch.where(known, (p.sum(1) - right) * -math.log(1e-4), 0.0)
 
 
 def weighted_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, normaliser: Tensor) -> Tensor:
@@ -199,6 +231,51 @@ def self_information(logits: Tensor) -> Tensor:
 def entropy(logits: Tensor) -> Tensor:
     """Entropy of the class probabilities, in [0, 1]: B H W from logits B K H W (Vu et al., CVPR 2019, equation 2)."""
     return self_information(logits).sum(1)
+
+
+def lovasz_softmax(logits: Tensor, target: Tensor) -> Tensor:
+    """The Lovász extension of 1 - IoU, mean over the classes that the labels show (Berman et al., CVPR 2018, eq. 13).
+
+    The batch counts as one image, as in ProCA.
+
+    Args:
+        logits: B K H W.
+        target: B H W class indices or 255.
+
+    Returns:
+        scalar float32; 0 without a label.
+    """
+    probability = logits.float().softmax(1).transpose(0, 1).flatten(1)  # K N
+    label = target.flatten()
+    known = label != IGNORE
+    own = label == torch.arange(len(probability), device=label.device).unsqueeze(1)  # K N
+    error = torch.where(known, (own.float() - probability).abs(), -1.0)  # pixels without a label come last
+    error, order = error.sort(1, descending=True)
+    own = own.gather(1, order).float()
+    number = own.sum(1, keepdim=True)
+    left, union = number - own.cumsum(1), number + (1 - own).cumsum(1)
+    distance = 1 - left / union  # of Jaccard, with the pixels up to here wrong
+    step = torch.cat([distance[:, :1], distance[:, 1:] - distance[:, :-1]], 1)
+    loss = (error.clamp(min=0) * step).sum(1)
+    present = number.squeeze(1) > 0
+    return torch.where(present, loss, 0.0).sum() / present.sum().clamp(min=1)
+
+
+def missing_classes(logits: Tensor, ratio: Tensor, relaxation: float, valid: Tensor) -> Tensor:
+    """How far images predict less of a class than the source has of it: the class-ratio prior of MinEnt and AdvEnt.
+
+    Sum over classes of max(0, relaxation x ratio - mean probability of the class over an image's pixels), mean over
+    the images (Vu et al., CVPR 2019, section 3.3).
+
+    Args:
+        logits: B K H W.
+        ratio: K, share of each class in the source's pixels.
+        relaxation: in [0, 1]; 0 asks for nothing.
+        valid: B H W bool, the pixels that count.
+    """
+    counted = valid.unsqueeze(1)
+    probability = torch.where(counted, logits.float().softmax(1), 0.0).sum((2, 3)) / counted.sum((2, 3)).clamp(min=1)
+    return (relaxation * ratio - probability).clamp(min=0).sum(1).mean()
 
 
 def sigmoid_rampup(step: int, length: int) -> float:

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seglab.ops.ranks import gather, total
+from seglab.labels import IGNORE
+from seglab.ops.ranks import gather, total, world_size
 from seglab.types import require
 
 
@@ -152,6 +154,36 @@ class RunningThreshold(nn.Module):
         self.value.copy_(self.momentum * self.value + (1 - self.momentum) * new)
 
 
+class RunningMeans(nn.Module):
+    """One embedding per class: the mean of all that were ever seen, each with the same weight (ProCA).
+
+    Args:
+        num_classes: K.
+        dim: D.
+    """
+
+    mean: Tensor  # K D, zero for a class not seen yet
+    number: Tensor  # K, embeddings seen
+
+    def __init__(self, num_classes: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_classes, dim))
+        self.register_buffer("number", torch.zeros(num_classes, dtype=torch.float64))
+
+    @torch.no_grad()
+    def update(self, features: Tensor, label: Tensor) -> None:
+        """Take in embeddings N D with labels N of all ranks; 255 belongs to no class."""
+        self.add(total(class_sums(features, label, len(self.mean))))
+
+    @torch.no_grad()
+    def add(self, sums: Tensor) -> None:
+        """Take in what ``class_sums`` K D+1 made of embeddings."""
+        new = sums[:, -1].double()
+        self.number += new
+        share = (new / self.number.clamp(min=1)).float().unsqueeze(1)
+        self.mean.lerp_(sums[:, :-1] / sums[:, -1:].clamp(min=1), share)
+
+
 class ClassQueue(nn.Module):
     """The latest embeddings of each class, first in first out.
 
@@ -200,3 +232,39 @@ class ClassQueue(nn.Module):
         share = torch.rand(len(self.size), number, device=self.storage.device)
         place = (share * self.filled.unsqueeze(1)).long().minimum((self.filled - 1).clamp(min=0).unsqueeze(1))
         return self.storage[self.first.unsqueeze(1) + place].float(), self.filled > 0
+
+
+class RecentSteps(nn.Module):
+    """Embeddings of the last steps with their labels, first in first out.
+
+    Args:
+        steps: how many are kept, the latest included.
+        number: embeddings of a step, over all ranks.
+        dim: D.
+    """
+
+    embedding: Tensor  # steps number D, the latest first
+    label: Tensor  # steps number, 255 where there is none
+
+    def __init__(self, steps: int, number: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("embedding", torch.zeros(steps, number, dim))
+        self.register_buffer("label", torch.full((steps, number), IGNORE))
+
+    @torch.no_grad()
+    def push(self, embedding: Tensor, label: Tensor) -> None:
+        """Keep a random choice of this rank's embeddings N D with labels N: its share of ``number``, or all of them."""
+        _, number, _ = self.embedding.shape
+        share = number // world_size()
+        drawn = torch.randperm(len(label), device=label.device)[:share]
+        missing = share - len(drawn)
+        embedding = gather(F.pad(embedding[drawn].float(), (0, 0, 0, missing)))
+        label = gather(F.pad(label[drawn], (0, missing), value=IGNORE))
+        rest = number - len(label)
+        embedding, label = F.pad(embedding, (0, 0, 0, rest)), F.pad(label, (0, rest), value=IGNORE)
+        self.embedding.copy_(torch.cat([embedding[None], self.embedding[:-1]]))
+        self.label.copy_(torch.cat([label[None], self.label[:-1]]))
+
+    def all(self) -> tuple[Tensor, Tensor]:
+        """Embeddings and labels of all steps kept: steps*number D, steps*number."""
+        return self.embedding.flatten(0, 1), self.label.flatten()

@@ -12,6 +12,7 @@ from seglab.ops.losses import (
     OhemCrossEntropy,
     entropy,
     linear_rampup,
+    missing_classes,
     pixel_cross_entropy,
     self_information,
     sigmoid_rampup,
@@ -181,3 +182,13 @@ def test_linear_rampup_is_held_in_the_unit_interval():
 
 def test_length_zero_means_no_ramp():
     assert sigmoid_rampup(0, 0) == linear_rampup(0, 0) == 1.0
+
+
+def test_missing_classes_are_those_below_their_share_of_the_source() -> None:
+    """Two images of two pixels: mean probabilities (0.9, 0.1) and (0.5, 0.5) against half of (0.4, 0.6)."""
+    p = torch.tensor([[[1.0, 0.8], [0.0, 0.2]], [[0.5, 0.0], [0.5, 1.0]]]).clamp(min=1e-12).view(2, 2, 1, 2)
+    valid = torch.tensor([[True, True], [True, False]]).view(2, 1, 2)
+    ratio = torch.tensor([0.4, 0.6])
+    assert missing_classes(p.log(), ratio, 0.5, valid).item() == pytest.approx((0.3 - 0.1) / 2)
+    assert missing_classes(p.log(), ratio, 0.0, valid).item() == 0
+    assert missing_classes(p.log(), ratio, 1.0, valid).item() == pytest.approx((0.6 - 0.1 + 0.6 - 0.5) / 2)

@@ -9,7 +9,7 @@ from torch import Tensor
 from seglab.methods.base import Method
 from seglab.methods.optim import OwnOptimizers
 from seglab.networks.discriminator import Discriminator
-from seglab.ops.losses import self_information
+from seglab.ops.losses import missing_classes, self_information
 from seglab.ops.pseudo import hard_label
 from seglab.types import Batch, require
 
@@ -26,26 +26,44 @@ class AdvEnt(Method):
         Four backward passes -> one, with the same gradients: the segmenter's term sees the discriminator's parameters
             detached, the discriminator's terms see the maps detached.
         Padding counts -> it does not.
+        The class-ratio prior is in the paper and not in the code -> off, and its weight is for you to choose.
 
     Args:
         weight: of fooling the discriminator of the main prediction.
         aux_weight: of fooling the discriminator of the auxiliary prediction.
         discriminator_lr: learning rate of the discriminators' Adam, which follows the schedule of the run.
+        prior_weight: of the class-ratio prior: target images show of each class at least ``prior_share`` of what the
+            source shows. 0 leaves it out.
+        prior_share: the relaxation, in [0, 1]; 0.5 in the paper.
     """
 
     def __init__(
-        self, weight: float = 1e-3, aux_weight: float = 2e-4, discriminator_lr: float = 1e-4, **common: Any
+        self,
+        weight: float = 1e-3,
+        aux_weight: float = 2e-4,
+        discriminator_lr: float = 1e-4,
+        prior_weight: float = 0.0,
+        prior_share: float = 0.5,
+        **common: Any,
     ) -> None:
         super().__init__(**common)
         require(weight >= 0, "AdvEnt.weight", weight, "give a weight of 0 or more")
         require(aux_weight >= 0, "AdvEnt.aux_weight", aux_weight, "give a weight of 0 or more")
+        require(prior_weight >= 0, "AdvEnt.prior_weight", prior_weight, "give a weight of 0 or more")
+        require(0 <= prior_share <= 1, "AdvEnt.prior_share", prior_share, "give a share in [0, 1]")
         require(discriminator_lr > 0, "AdvEnt.discriminator_lr", discriminator_lr, "give a positive learning rate")
         self.weight, self.aux_weight, self.discriminator_lr = weight, aux_weight, discriminator_lr
+        self.prior_weight, self.prior_share = prior_weight, prior_share
+        self.needs_class_counts = prior_weight > 0
 
     def build(self) -> None:
         super().build()
         self.discriminator = Discriminator(self.num_classes)
         self.aux_discriminator = Discriminator(self.num_classes) if self.student.aux_weight else None
+
+    def on_fit_start(self) -> None:
+        if self.prior_weight:
+            self.class_share = torch.tensor(self.class_counts.frequency, dtype=torch.float32, device=self.device)
 
     def own_optimizers(self) -> OwnOptimizers:
         adam = partial(torch.optim.Adam, lr=self.discriminator_lr, betas=(0.9, 0.99))
@@ -63,6 +81,9 @@ class AdvEnt(Method):
             "fooling": self.weight * self.discriminator.fooling_loss(maps_t),
             "discriminator": self.discriminator.own_loss(maps_s, maps_t),
         }
+        if self.prior_weight:
+            missing = missing_classes(out_t.logits, self.class_share, self.prior_share, target["valid"])
+            terms["class_ratio"] = self.prior_weight * missing
         if self.aux_discriminator:
             maps_s = self_information(out_s.side["aux"].logits) * source["valid"].unsqueeze(1)
             maps_t = self_information(out_t.side["aux"].logits) * target["valid"].unsqueeze(1)

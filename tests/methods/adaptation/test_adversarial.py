@@ -144,3 +144,12 @@ def test_every_method_trains_an_auxiliary_head_on_labeled_images(kind: type[Meth
     assert terms["supervised"].item() == pytest.approx((main + 0.1 * aux).item(), rel=1e-5)
     sum(term for name, term in terms.items() if not name.startswith("supervised")).backward()
     assert all(p.grad is None or not p.grad.any() for p in module.student.second.parameters())
+
+
+@pytest.mark.parametrize("kind", ["minent", "advent"])
+def test_the_class_ratio_prior_knows_the_shares_of_the_source(kind: str, camvid: Path, tmp_path: Path) -> None:
+    flags = ["--model.prior_weight", "10", "--data.counts", str(tmp_path / "counts")]
+    assert main(fit_command(kind, camvid, tmp_path / "runs", 2, *flags)) == 0
+    gap = column(only_run(tmp_path / "runs"), "train/loss/class_ratio")
+    assert all(0 <= value <= 10 * 0.5 for value in gap)
+    assert any(gap)

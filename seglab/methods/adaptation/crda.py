@@ -1,0 +1,78 @@
+"""CRDA: DAFormer whose student relates the pixels of mixed images to each other as its teacher does."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seglab.methods.adaptation.daformer import DAFormer
+from seglab.ops.grid import thing_distance
+from seglab.ops.mixing import Pixels, classmix, ground_truth
+from seglab.ops.norm import frozen_statistics
+from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
+from seglab.types import Batch, require
+
+
+class CRDA(DAFormer):
+    """CRDA (Koh and Fernando, ECCV workshop OOD-CV 2022): DAFormer with consistent relations between pixels.
+
+    Added to DAFormer: student and teacher see the same mixed images; the cosine similarities of the logits of every
+    pair of some pixels, drawn at random, should be the same for both.
+
+    Deviations from the official code:
+        The student sees the mixed images a second time, with other dropout -> one forward serves both losses.
+        The gradient reaches a part of the teacher that no optimiser holds -> the teacher has none.
+        Those of ``DAFormer``.
+
+    Args:
+        relation_weight: of the mean squared difference of similarities.
+        pixels: drawn in a step, the same places in all images.
+    """
+
+    def __init__(self, relation_weight: float = 1.0, pixels: int = 512, **common: Any) -> None:
+        super().__init__(**common)
+        require(relation_weight >= 0, "CRDA.relation_weight", relation_weight, "give a weight of 0 or more")
+        require(pixels >= 2, "CRDA.pixels", pixels, "give 2 or more")
+        self.relation_weight, self.pixels = relation_weight, pixels
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        source, target = batch["labeled"], batch["unlabeled"]
+        size = source["image"].shape[-2:]
+
+        answer = target["answer"] = self.teacher(target["image"])
+        label, confidence = pseudo_label(answer.logits)
+        trust = batch_ratio(confidence, self.threshold, target["valid"])
+        trust = without_borders(trust, self.ignore_top, self.ignore_bottom)
+        self.log_pseudo_quality(label, target["valid"] & (confidence >= self.threshold))
+
+        truth = ground_truth(source["image"], source["mask"], source["valid"])
+        mixed = classmix(truth, Pixels(target["image"], label, trust, target["valid"]))
+
+        strong = self.strong(mixed.image)
+        stages = self.student.encode(source["image"])
+        out_s = self.student.decode(stages, size)
+        with frozen_statistics(self.student, not self.update_bn_on_strong):
+            out_m = self.student(strong)
+
+        ours, theirs = out_m.logits.flatten(2), self.teacher(strong).logits.flatten(2)  # B K HW
+        drawn = torch.randperm(ours.shape[2], device=ours.device)[: self.pixels]
+        relation = F.mse_loss(similarities(ours[..., drawn]), similarities(theirs[..., drawn]))
+
+        reference = self.imagenet.encode(source["image"])
+        distance = thing_distance(
+            stages, reference, source["mask"], self.student.extent(size), self.held, self.distance_share
+        )
+        return {
+            "supervised": self.supervised(out_s, source["mask"]),
+            "mixed": self.weight * self.pixel_loss(out_m, mixed.label, mixed.weight, mixed.valid),
+            "feature_distance": self.distance_weight * distance,
+            "relation": self.relation_weight * relation,
+        }
+
+
+def similarities(logits: Tensor) -> Tensor:
+    """Cosine of the logits of every two of n pixels of an image: B n n from B K n."""
+    unit = F.normalize(logits.float(), dim=1)
+    with torch.autocast(logits.device.type, enabled=False):
+        return unit.transpose(1, 2) @ unit
