@@ -17,6 +17,7 @@ from layouts import (
     write_synthia,
     write_voc,
 )
+from probes import once
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def written_once(write: Callable[[Path], Path]) -> Any:
 
     @pytest.fixture(scope="session")
     def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return write(tmp_path_factory.mktemp(write.__name__.removeprefix("write_")))
+        return once(tmp_path_factory, write.__name__.removeprefix("write_"), write)
 
     return root
 

@@ -1,8 +1,10 @@
 """Callbacks that tests put into a run to see inside it, and the small commands they run."""
 
 import csv
+import fcntl
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,6 +71,21 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 def column(run: Path, name: str) -> list[float]:
     return [float(row[name]) for row in rows(run) if row.get(name)]
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first pytest worker to ask for it makes; the others wait, and none of them writes into it."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / f"shared-{name}", base / f"shared-{name}.done"
+    with (base / f"shared-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 def run_seglab(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from probes import EXPERIMENTS, ROOT, config, rows, same, weights
+from probes import EXPERIMENTS, ROOT, config, once, rows, same, weights
 
 from seglab.cli import main
 from seglab.files import holder
@@ -46,9 +46,11 @@ def runs_flags(place: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def whole(gta5: Path, cityscapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a chain that ran without a break."""
-    runs = tmp_path_factory.mktemp("whole")
-    assert main(["chain", str(SPCL), *tiny_flags(gta5, cityscapes), "--runs", str(runs)]) == 0
-    (folder,) = runs.glob("streets_adaptation/spcl/s3-*")
+
+    def make(runs: Path) -> None:
+        assert main(["chain", str(SPCL), *tiny_flags(gta5, cityscapes), "--runs", str(runs)]) == 0
+
+    (folder,) = once(tmp_path_factory, "whole-chain", make).glob("streets_adaptation/spcl/s3-*")
     return folder
 
 
