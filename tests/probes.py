@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import json
 import multiprocessing
 import os
 import shutil
@@ -28,9 +29,14 @@ ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
 TWO_RANKS = ["-c", str(EXPERIMENTS / "trainer/ddp_sim.yaml")]
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
+TINY = json.dumps(yaml.safe_load((EXPERIMENTS / "network/tiny.yaml").read_text()))
+TEACHERS = {"mgd": ["--model.deep", TINY, "--model.wide", TINY]}  # instead of those of earlier runs
 AT_ONCE = {  # what waits in a real run would never start in a short test
     "clan": ["--model.preheat", "1"],
     "u2pl": ["--model.sup_only_steps", "1"],
+    "psmt": ["--model.sup_only_steps", "0", "--model.ramp_up", "1", "--model.period", "2"],
+    "allspark": ["--model.memory_from", "3", "--model.strong", "NoView"],  # views of labels would hide that it learns
+    "mgd": [*TEACHERS["mgd"], "--model.weight", "0.01", "--model.region_weight", "1"],  # as its teachers know nothing
 }
 
 

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from seglab.cli.config import build, parse
@@ -26,6 +27,7 @@ from seglab.training.session import Session
 EXPERIMENTS = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
 NETWORK = EXPERIMENTS / "network/deeplabv3plus_lite0.yaml"
+TEACHERS = {"mgd": ("deep", "wide")}  # networks of earlier runs, in whose place there are untrained ones
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 Batch = dict[str, dict[str, Any]]
 
@@ -125,6 +127,10 @@ def config(method: str, root: Path, network: Path, crop: Sequence[int], batch: i
         settings = {"root": root / folder, "crop": list(crop), "scale": [1, 1], "workers": workers}
         settings |= {f"{stream}_batch": batch}
         flags += [f"--data.{part}.{key}={value}" for key, value in settings.items()]
+    for name in TEACHERS.get(method, ()):
+        untrained = yaml.safe_load(network.read_text())
+        untrained["init_args"]["weights"] = "none"
+        flags += [f"--model.{name}", json.dumps(untrained)]
     return [*files, *flags]
 
 

@@ -10,14 +10,19 @@ from seglab.methods.adaptation.minent import MinEnt
 from seglab.methods.adaptation.proca import ProCA
 from seglab.methods.adaptation.spcl import SPCL
 from seglab.methods.additions.mic import MIC
+from seglab.methods.additions.pixel_contrast import PixelContrast
 from seglab.methods.base import Addition, Method
 from seglab.methods.optim import Schedule
+from seglab.methods.semi.allspark import AllSpark
 from seglab.methods.semi.augseg import AugSeg
 from seglab.methods.semi.corrmatch import CorrMatch
 from seglab.methods.semi.cps import CPS
 from seglab.methods.semi.cutmix_seg import CutMixSeg
+from seglab.methods.semi.dssn import DSSN
 from seglab.methods.semi.fixmatch import FixMatch
 from seglab.methods.semi.mean_teacher import MeanTeacher
+from seglab.methods.semi.mgd import MGD
+from seglab.methods.semi.psmt import PSMT
 from seglab.methods.semi.reco import ReCo
 from seglab.methods.semi.u2pl import U2PL
 from seglab.methods.semi.unimatch import UniMatch
@@ -30,11 +35,15 @@ __all__ = [
     "CPS",
     "CRDA",
     "DACS",
+    "DSSN",
+    "MGD",
     "MIC",
+    "PSMT",
     "SPCL",
     "U2PL",
     "Addition",
     "AdvEnt",
+    "AllSpark",
     "AugSeg",
     "CorrMatch",
     "CutMixSeg",
@@ -43,6 +52,7 @@ __all__ = [
     "MeanTeacher",
     "Method",
     "MinEnt",
+    "PixelContrast",
     "ProCA",
     "ReCo",
     "Schedule",

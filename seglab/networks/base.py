@@ -33,6 +33,7 @@ class Network(nn.Module, ABC):
         head: the classifier on ``Output.features``.
         heads: further heads by name, each a module on features or on a stage of the encoder: ``projection`` and
             ``aux`` by the options below, others by methods. ``init_from`` leaves out those that one side lacks.
+            ``bridge``, if a method sets it, turns the stages of ``encode`` into those that ``decode`` sees.
         feature_channels: D of ``Output.features``.
         align_corners: of the interpolation of the logits.
         restores: whether ``output`` brings logits to the resolution of the image; a network that wraps this one, and
@@ -153,7 +154,10 @@ class Network(nn.Module, ABC):
         Raises:
             SeglabError: the image is not floating point.
         """
-        return self.decode(self.encode(image), image.shape[-2:])
+        stages = self.encode(image)
+        if "bridge" in self.heads:
+            stages = self.heads["bridge"](stages)
+        return self.decode(stages, image.shape[-2:])
 
     def prepare(self, image: Tensor) -> Tensor:
         """Normalise, order the channels, then pad to the required multiple: B 3 H W in [0, 1] -> B 3 H' W'.

@@ -40,6 +40,7 @@ class NetworkOfRun(Network):
         which: Literal["student", "teacher"] = "student",
         checkpoint: Literal["last", "best"] = "last",
     ) -> Self:
+        require(bool(run), "run of NetworkOfRun", "empty", "give the run directory of a trained network")
         folder = Path(run).expanduser()
         section = deepcopy(read_config(folder).get("network"))
         if not isinstance(section, dict):

@@ -216,6 +216,23 @@ def kl_divergence(p: Tensor, logits: Tensor) -> Tensor:
     return (torch.xlogy(p, p) - p * logits.float().log_softmax(1)).sum(1)
 
 
+def standardised(logits: Tensor) -> Tensor:
+    """Logits B K H W with mean 0 and (unbiased) standard deviation 1 over the classes of a pixel; equal ones are 0."""
+    centred = logits.float() - logits.float().mean(1, keepdim=True)
+    variance = centred.square().sum(1, keepdim=True) / max(1, logits.shape[1] - 1)
+    return centred * (variance + 1e-12).rsqrt()
+
+
+def self_similarity(features: Tensor, grid: int) -> Tensor:
+    """Cosines between the regions of an image, which are means of its feature map: B D h w -> B grid² grid².
+
+    What MGD compares between a student and a teacher (Qin et al., ECCV 2022, section 3.3); a region of zeros has 0.
+    """
+    regions = F.normalize(F.adaptive_avg_pool2d(features.float(), grid).flatten(2), dim=1)  # B D n
+    with torch.autocast(features.device.type, enabled=False):
+        return regions.transpose(1, 2) @ regions
+
+
 def self_information(logits: Tensor) -> Tensor:
     """Weighted self-information of each class, -p log p / log K: B K H W, its sum over classes in [0, 1].
 
@@ -281,6 +298,11 @@ def missing_classes(logits: Tensor, ratio: Tensor, relaxation: float, valid: Ten
 def sigmoid_rampup(step: int, length: int) -> float:
     """exp(-5 (1 - t)²) with t = step / length held in [0, 1] (Laine and Aila, ICLR 2017); 1.0 when length is 0."""
     return math.exp(-5.0 * (1.0 - linear_rampup(step, length)) ** 2)
+
+
+def cosine_rampup(step: int, length: int) -> float:
+    """(1 - cos(pi t)) / 2 with t = step / length held in [0, 1]; 1.0 when length is 0 (PS-MT, Liu et al., 2022)."""
+    return (1.0 - math.cos(math.pi * linear_rampup(step, length))) / 2.0
 
 
 def linear_rampup(step: int, length: int) -> float:

@@ -41,6 +41,47 @@ def choose(mask: Tensor, number: int) -> tuple[Tensor, Tensor]:
     return index, value >= 0.0
 
 
+def hard_and_easy(
+    label: Tensor, predicted: Tensor, num_classes: int, views: int, samples: int
+) -> tuple[Tensor, Tensor]:
+    """Equally many pixels of each class and image, half of them predicted wrongly (Wang et al., ICCV 2021).
+
+    A class takes part in an image that has more than ``views`` pixels of it. Each gets min(views, samples / number of
+    such pairs) pixels; what one half lacks, the other makes up for.
+
+    Args:
+        label: B P class indices; 255 is never chosen.
+        predicted: B P class indices.
+        num_classes: K.
+        views: pixels of a class in an image, at most.
+        samples: pixels altogether, at most.
+
+    Returns:
+        ``samples`` indices into B P as one row, or 2 B K ``views`` if that is less, and their labels, 255 where there
+        are fewer pixels than that.
+    """
+    pixels, classes = label.shape[1], torch.arange(num_classes, device=label.device)
+    member = label.unsqueeze(1) == classes.unsqueeze(1)  # B K P
+    member = member & (member.sum(2, keepdim=True) > views)
+    each = (samples // member.any(2).sum().clamp(min=1)).clamp(max=views)
+    wrong = (predicted != label).unsqueeze(1)
+    halves = [(member & wrong).flatten(0, 1), (member & ~wrong).flatten(0, 1)]  # B*K P
+    hard, easy = (half.sum(1) for half in halves)
+    hard = torch.minimum(hard, torch.maximum(each // 2, each - easy))
+
+    index, kept = [], []
+    for half, number in zip(halves, (hard, each - hard), strict=True):
+        chosen, valid = choose(half, views)
+        place = torch.arange(chosen.shape[1], device=label.device)
+        index.append(chosen)
+        kept.append(valid & (place < number.unsqueeze(1)))
+    row = torch.arange(len(halves[0]), device=label.device).unsqueeze(1)
+    places = torch.cat(index, 1) + row // num_classes * pixels  # B*K 2n
+    found = torch.where(torch.cat(kept, 1), row % num_classes, IGNORE).flatten()
+    first = (found == IGNORE).int().argsort(stable=True)[:samples]
+    return places.flatten()[first], found[first]
+
+
 def draw(probability: Tensor, number: int) -> Tensor:
     """``number`` columns of each row, drawn with its probabilities and with replacement, without a wait for the device.
 
@@ -220,11 +261,32 @@ class ClassQueue(nn.Module):
         place, number = valid.cumsum(1) - 1, valid.sum(1)
         kept = valid & (place >= (number - self.size).unsqueeze(1))  # the newest, if more come than fit
         row = self.first.unsqueeze(1) + (self.pointer.unsqueeze(1) + place) % self.size.unsqueeze(1)
-        row = torch.where(kept, row, len(self.storage) - 1)
-        self.storage.index_copy_(0, row.flatten(), features.flatten(0, 1))
+        self._write(torch.where(kept, row, len(self.storage) - 1).flatten(), features.flatten(0, 1), number)
+
+    @torch.no_grad()
+    def append(self, features: Tensor, label: Tensor) -> None:
+        """Append embeddings N D to the queues of their classes N (255: of none), those of all ranks in rank order."""
+        features, label = gather(features.to(self.storage.dtype)), gather(label)
+        member = label == torch.arange(len(self.size), device=label.device).unsqueeze(1)  # K N
+        own, number = label.clamp(max=len(self.size) - 1), member.sum(1)
+        place = (member.cumsum(1) - 1).gather(0, own.unsqueeze(0)).squeeze(0)
+        kept = (label != IGNORE) & (place >= (number - self.size)[own])  # the newest, if more come than fit
+        row = self.first[own] + (self.pointer[own] + place) % self.size[own]
+        self._write(torch.where(kept, row, len(self.storage) - 1), features, number)
+
+    def _write(self, row: Tensor, features: Tensor, number: Tensor) -> None:
+        """Embeddings to their rows, and the pointers past ``number`` more of each class."""
+        self.storage.index_copy_(0, row, features)
         self.storage[-1] = 0
         self.pointer.copy_((self.pointer + number) % self.size)
         self.filled.copy_(torch.minimum(self.filled + number, self.size))
+
+    def contents(self) -> tuple[Tensor, Tensor]:
+        """A copy of every place: embeddings M D float32, and M their classes, 255 where a place is empty."""
+        row = torch.arange(len(self.storage) - 1, device=self.storage.device)
+        label = torch.searchsorted(self.first, row, right=True) - 1
+        filled = row - self.first[label] < self.filled[label]
+        return self.storage[:-1].to(torch.float32, copy=True), torch.where(filled, label, IGNORE)
 
     @torch.no_grad()
     def sample(self, number: int) -> tuple[Tensor, Tensor]:

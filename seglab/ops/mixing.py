@@ -163,6 +163,12 @@ def ground_truth(image: Tensor, label: Tensor, valid: Tensor) -> Pixels:
     return Pixels(image, label, torch.ones_like(valid, dtype=torch.float32), valid)
 
 
+def one_hot(label: Tensor, num_classes: int) -> Tensor:
+    """Classes B H W as probabilities B K H W float32; all 0 where the class is 255."""
+    classes = torch.arange(num_classes, device=label.device).view(1, -1, 1, 1)
+    return (label.unsqueeze(1) == classes).float()
+
+
 def paste(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """``new`` where the mask B H W is True, else ``old``; both B H W or B C H W."""
     return torch.where(mask if new.ndim == mask.ndim else mask.unsqueeze(1), new, old)

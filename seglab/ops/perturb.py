@@ -1,6 +1,6 @@
 """Perturbations of the maps between encoder and decoder; entries that are no maps (class tokens) pass through."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -48,6 +48,53 @@ def complementary_masks(whole: Tensor, channels: int) -> Tensor:
     first = 2.0 * (torch.rand(len(whole), channels, device=whole.device) < 0.5)
     first = torch.where(whole.unsqueeze(1), 1.0, first)
     return torch.cat([first, 2.0 - first])
+
+
+def adversarial_noise(
+    stages: Sequence[Tensor],
+    decode: Callable[[Sequence[Tensor]], Tensor],
+    radius: float = 2.0,
+    probe: float = 1.0,
+) -> list[Tensor]:
+    """Noise on an encoder's maps that changes a prediction most: virtual adversarial training (Miyato et al., 2018).
+
+    From a random direction, one step along the gradient of the Kullback-Leibler divergence between the prediction and
+    the one at a distance of ``probe``. PS-MT (Liu et al., CVPR 2022, section 3.2) has its teachers predict.
+
+    Args:
+        stages: maps B D h w, and class tokens, which get no noise.
+        decode: logits B K H W of such stages; no gradient reaches its parameters.
+        radius: length of the noise of an image, over all its maps together.
+        probe: length of the first direction.
+
+    Returns:
+        Noise for each stage, float32, without gradient; 0 on maps that ``decode`` does not use.
+    """
+    with torch.autocast(stages[0].device.type, enabled=False):
+        fixed = [stage.detach().float() for stage in stages]
+        with torch.no_grad():
+            target = decode(fixed).softmax(1)
+            random = _unit([torch.rand_like(x) - 0.5 if x.ndim == 4 else torch.zeros_like(x) for x in fixed])
+        with torch.enable_grad():
+            moved = [(x + probe * d).requires_grad_() for x, d in zip(fixed, random, strict=True)]
+            divergence = F.kl_div(decode(moved).log_softmax(1), target, reduction="sum")
+            gradient = torch.autograd.grad(divergence, moved, allow_unused=True)
+        found = [torch.zeros_like(x) if g is None or x.ndim != 4 else g for x, g in zip(fixed, gradient, strict=True)]
+        return [radius * d for d in _unit(found)]
+
+
+def _unit(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Each image's parts B ... divided by their common Euclidean length; zeros stay."""
+    largest = torch.stack([x.flatten(1).abs().amax(1) for x in parts]).amax(0)  # first: squares of small numbers vanish
+    tiny = torch.finfo(largest.dtype).tiny
+    scaled = [x / _like(largest.clamp(min=tiny), x) for x in parts]
+    length = torch.stack([x.flatten(1).square().sum(1) for x in scaled]).sum(0).sqrt()
+    return [x / _like(length.clamp(min=tiny), x) for x in scaled]
+
+
+def _like(value: Tensor, x: Tensor) -> Tensor:
+    """(B,) with as many dimensions as ``x``."""
+    return value.view(-1, *[1] * (x.ndim - 1))
 
 
 @contextmanager

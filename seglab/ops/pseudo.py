@@ -30,9 +30,34 @@ def hard_label(logits: Tensor) -> Tensor:
     return logits.max(1).indices  # argmax takes a CPU four times as long
 
 
+def assisted(core: Tensor, assistant: Tensor, number: int) -> Tensor:
+    """The assistant's logits of its ``number`` most probable classes, the core's of all others: B K H W each.
+
+    PS-MT's (Liu et al., CVPR 2022) filter of the teacher whose turn it is not.
+    """
+    least = assistant.topk(min(number, assistant.shape[1]), dim=1).values[:, -1:]
+    return torch.where(assistant >= least, assistant, core)
+
+
 def pixel_threshold(confidence: Tensor, threshold: float | Tensor) -> Tensor:
     """1.0 on the pixels with confidence >= threshold, else 0.0; B H W (FixMatch, Sohn et al., NeurIPS 2020)."""
     return (confidence >= threshold).float()
+
+
+def class_aware_selection(probability: Tensor, share: float, least: float) -> Tensor:
+    """The pixels near the highest probability of one class in their image: B H W bool (DSSN, ACM MM 2023).
+
+    A class whose highest probability M in an image exceeds ``least`` selects the pixels above ``share`` x M there, any
+    other class none.
+
+    Args:
+        probability: B K H W.
+        share: in [0, 1].
+        least: in [0, 1]; at share x least of 0.5 or more, no pixel is selected by two classes.
+    """
+    highest = probability.amax((2, 3), keepdim=True)
+    threshold = torch.where(highest > least, share * highest, highest)
+    return (probability > threshold).sum(1) == 1
 
 
 def image_ratio(confidence: Tensor, threshold: float, valid: Tensor | None = None) -> Tensor:

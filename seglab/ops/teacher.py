@@ -37,6 +37,7 @@ class Teacher(nn.Module):
         warmup: bool = True,
         average_buffers: bool = False,
         batch_statistics: bool = False,
+        copies: int = 0,
     ) -> None:
         super().__init__()
         require(0.0 <= decay <= 1.0, "the teacher's decay", decay, "give a number in [0, 1], for example 0.999")
@@ -44,6 +45,7 @@ class Teacher(nn.Module):
         self.warmup = warmup
         self.average_buffers = average_buffers
         self.batch_statistics = batch_statistics
+        self.copies = copies
         self.network = deepcopy(student).requires_grad_(False)
         self.train(self.training)
 
@@ -69,6 +71,7 @@ class Teacher(nn.Module):
     def update(self, student: nn.Module, step: int) -> None:
         """Move towards the student. Call it once per optimiser step; ``step`` counts those from 0."""
         decay = min(1.0 - 1.0 / (step + 1), self.decay) if self.warmup else self.decay
+        decay = 0.0 if step < self.copies else decay
         averaged: list[tuple[Tensor, Tensor]] = list(zip(self.network.parameters(), student.parameters(), strict=True))
         copied: list[tuple[Tensor, Tensor]] = []
         own = (
@@ -85,6 +88,45 @@ class Teacher(nn.Module):
             lerp_all(ours, theirs, 1.0 - decay)
         for ours, theirs in _fused(copied):
             copy_all(ours, theirs)
+
+
+class AlternatingTeachers(nn.Module):
+    """Two mean teachers that follow the student in turn, and answer with the mean of their logits (PS-MT).
+
+    From step ``start`` on one at a time does, for ``period`` steps each; before, both, or neither.
+
+    Args:
+        first, second: they are not changed while it is the other's turn.
+        period: steps, 1 or more.
+        start: steps before the turns begin.
+        together: both follow the student until then; else neither.
+    """
+
+    def __init__(self, first: Teacher, second: Teacher, period: int, start: int = 0, together: bool = True) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+        self.period, self.start, self.together = period, start, together
+
+    @property
+    def network(self) -> Self:
+        """What validation scores."""
+        return self
+
+    def turn(self, step: int) -> tuple[Teacher, Teacher]:
+        """The teacher whose turn it is at a step, and the other one."""
+        swapped = max(0, step - self.start) // self.period % 2
+        return (self.second, self.first) if swapped else (self.first, self.second)
+
+    def forward(self, image: Tensor) -> Output:
+        """The first one's output with the mean of both logits."""
+        first, second = self.first(image), self.second(image)
+        return first._replace(logits=(first.logits + second.logits) / 2)
+
+    def update(self, student: nn.Module, step: int) -> None:
+        """Move those whose turn it is towards the student. Call it once per optimiser step."""
+        before = [self.first, self.second] if self.together else []
+        for teacher in before if step < self.start else self.turn(step)[:1]:
+            teacher.update(student, step)
 
 
 def _fused(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[list[Tensor], list[Tensor]]]:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from experiment_flags import FAST, data_flags, small
 from layouts import FOLDER
-from probes import EXPERIMENTS, METHODS, ROOT, only_run
+from probes import EXPERIMENTS, METHODS, ROOT, TEACHERS, only_run
 
 from seglab.cli import main
 from seglab.cli.config import check
@@ -36,6 +36,7 @@ def test_method_adapts_across_domains(method: str, roots: dict[str, Path], tmp_p
     benchmark = EXPERIMENTS / "benchmark/streets_adaptation.yaml"
     files = ["-c", str(benchmark), "-c", str(EXPERIMENTS / f"method/{method}.yaml")]
     flags = data_flags(yaml.safe_load(benchmark.read_text())["data"], roots)
+    flags += TEACHERS.get(method, [])
     assert main(["fit", *files, *FAST, *flags, "--runs", str(tmp_path)]) == 0
 
 

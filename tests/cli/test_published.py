@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from experiment_flags import FAST, data_flags
-from probes import EXPERIMENTS, only_run
+from probes import EXPERIMENTS, TEACHERS, only_run
 
 from seglab.cli import main
 from seglab.cli.config import check
@@ -22,6 +22,10 @@ EPOCHS: dict[str, int | dict[str, int]] = {
     **{"unimatch_cityscapes": 240, "unimatch_v2_cityscapes": 180, "u2pl_cityscapes": 200},
     **{"cps_voc": VOC_CPS, "cps_cutmix_voc": VOC_CPS, "mean_teacher_voc": VOC_CPS},
     **{"augseg_voc": 80, "augseg_cityscapes": 240, "corrmatch_voc": 80, "corrmatch_cityscapes": 240},
+    **{"dssn_voc": 100, "dssn_cityscapes": 240, "allspark_voc": 80, "allspark_cityscapes": 240},
+    "psmt_voc": dict.fromkeys(("92", "183", "366", "732", "1464", "1/16", "1/8"), 80) | {"1/4": 200, "1/2": 300},
+    "psmt_cityscapes": {"1/8": 320, "1/4": 450, "1/2": 550},
+    **{"mgd_voc": VOC_CPS, "mgd_cityscapes": CITYSCAPES_CPS},
     "cps_cityscapes": CITYSCAPES_CPS,
     "cps_cutmix_cityscapes": CITYSCAPES_CPS,
     "mean_teacher_cityscapes": CITYSCAPES_CPS,
@@ -108,7 +112,7 @@ def test_recipe(name: str, roots: dict[str, Path], tmp_path: Path, monkeypatch: 
     assert recipe["method"].endswith("-paper")
     data = yaml.safe_load((EXPERIMENTS / f"benchmark/{extends['benchmark']}.yaml").read_text())["data"]
     flags = [*FAST, *data_flags(data, roots), *smaller(recipe.get("data"), "data"), "--runs", str(tmp_path)]
-    flags += ["--network.multi_grid=[]", "--trainer.sync_batchnorm=false"]
+    flags += ["--network.multi_grid=[]", "--trainer.sync_batchnorm=false", *TEACHERS.get(extends["method"], [])]
     monkeypatch.chdir(tmp_path)  # class counts lie beside the runs
     assert main(["fit", "-c", str(EXPERIMENTS / f"published/{name}.yaml"), *flags]) == 0
     assert only_run(tmp_path).parent.name == recipe["method"]

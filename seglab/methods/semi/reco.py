@@ -96,7 +96,7 @@ class ReCo(Method):
     def build(self) -> None:
         super().build()
         head = representation_head(self.student.feature_channels, self.dim, depth=1, dropout=0.0)
-        self.student.heads["representation"] = head  # a part of the student, so that the teacher averages it too
+        self.student.add_head("representation", head)  # a part of the student, so that the teacher averages it too
         self.teacher = Teacher(self.student, self.decay, batch_statistics=self.batch_statistics)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
