@@ -15,7 +15,10 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab validate RUN_DIR [--ckpt_path best]                      score a run on the validation part
   seglab test RUN_DIR [--ckpt_path best]                          score a run on the test part
        [--export FOLDER --format cityscapes|voc|acdc|ids]         and write predictions for a benchmark server
-  seglab predict RUN_DIR --images FOLDER --output FOLDER          label-id PNGs and overlays of any images
+  seglab predict RUN_DIR --images FOLDER|VIDEO --output FOLDER    label-id PNGs and overlays of any images or a video;
+       [--probabilities true]                                     those of all classes as .npz
+  seglab export RUN_DIR --to onnx|torch|safetensors               take the network away: uint8 in, classes out; or its
+       --output FOLDER [--size H W --by teacher]                  weights with a model card, which seglab.load reads
   seglab pseudo-label RUN_DIR --output FOLDER                     label a run's unlabeled images, for its next stage
 
   seglab sweep FILE.yaml [--jobs N] [--dir FOLDER] [--dry-run]    many runs; again: skips finished, resumes dead ones
@@ -68,6 +71,10 @@ def _run(args: list[str]) -> None:
             from seglab.cli.commands.pseudo_label import pseudo_label
 
             pseudo_label(flags)
+        case ["export", *flags]:
+            from seglab.cli.commands.export import export
+
+            export(flags)
         case ["sweep", *flags]:
             from seglab.cli.commands.sweep import sweep
 

@@ -69,8 +69,9 @@ def make_parser(command: str) -> Parser:
     add("--ckpt_path", type=str | None, default=None, help="Checkpoint to resume or evaluate: last, best or a file.")
     add("--checkpoint_every", type=int, default=0, help="Steps between checkpoints; 0: run / 20.")
     if command == "predict":
-        add("--images", type=str, required=True, help="Folder of images of any size.")
+        add("--images", type=str, required=True, help="Folder of images of any size, or a video file.")
         add("--output", type=str, required=True, help="Folder for the predictions.")
+        add("--probabilities", type=bool, default=False, help="Write those of all classes too, as <name>.npz.")
     elif command != "fit":
         add("--export", type=str, default="", help="Folder for predictions; scores need no labels.")
     if command != "fit":

@@ -53,6 +53,40 @@ def names_by_stem(folder: Path) -> dict[str, str]:
     return found
 
 
+def paired(images: Path, masks: Path, layout: str, ending: str = "") -> list[Item]:
+    """The images of one folder with the masks of the same stems, plus an ending, in another; sorted by name.
+
+    Raises:
+        SeglabError: there is no image; names the layout that is expected.
+    """
+    found = find_images(images, f"set --data.root to a folder with {layout}")
+    there = names_by_stem(masks)
+    names = [(path, there.get(f"{path.stem}{ending}")) for path in found]
+    return [Item(path.stem, path, masks / name if name else None) for path, name in names]
+
+
+def below(root: Path, folder: str, *marks: str) -> Path:
+    """``root``, or the folder below it that archives unpack to, if that has one of ``marks`` and root has none."""
+    inside = root / folder
+    has = [any((place / mark).is_dir() for mark in marks) for place in (root, inside)]
+    return inside if has == [False, True] else root
+
+
+def images_of_drives(folder: Path, ending: str, remedy: str) -> list[Path]:
+    """Images ``<folder>/<drive>/*<ending>.<any>`` in the order of drives and names.
+
+    Raises:
+        SeglabError: there is none.
+    """
+    found = []
+    for drive in sorted(_names(folder)):
+        names = names_by_stem(folder / drive)
+        found += [folder / drive / name for stem, name in sorted(names.items()) if stem.endswith(ending)]
+    if not found:
+        raise SeglabError(f"{folder} holds no <drive>/*{ending} image: {remedy}")
+    return found
+
+
 def beside(image: Path, folder: Path) -> Path | None:
     """The PNG mask with the image's stem in ``folder``, if it exists."""
     return _png(str(folder / image.stem))

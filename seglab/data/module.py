@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from seglab.data.streams import (
     frame_loader,
     stream_loader,
 )
+from seglab.data.video import Video, is_video
 from seglab.labels import LabelSpace
 from seglab.types import SeglabError
 
@@ -41,7 +43,8 @@ class SegmentationData(LightningDataModule, ABC):
         space: label space of the labels, the predictions and the scores.
         workers: loader processes per stream.
         seed: of the run.
-        predict_images: folder of the images that ``predict`` reads.
+        predict_images: folder of the images that ``predict`` reads, or a video file.
+        probabilities: ``predict`` gives the probabilities of all classes.
         exporting: predictions are written: evaluation images may lack masks.
     """
 
@@ -50,6 +53,7 @@ class SegmentationData(LightningDataModule, ABC):
     seed: int
     predict_images: Path | None = None
     exporting = False
+    probabilities = False
 
     # What a class says of itself.
 
@@ -188,8 +192,9 @@ class SegmentationData(LightningDataModule, ABC):
         return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader:
-        frames = Frames(self.predicted_items(), Files(self.space), {}, *self._rank())
-        return frame_loader(frames, self.workers)
+        video = self.video
+        items, reader = (video.items, video) if video else (self.predicted_items(), Files(self.space))
+        return frame_loader(Frames(items, reader, {}, *self._rank()), self.workers)
 
     def evaluation_items(self, split: str) -> list[Item]:
         """Items of a split, all with masks unless predictions are exported.
@@ -212,8 +217,20 @@ class SegmentationData(LightningDataModule, ABC):
         """
         if self.predict_images is None:
             raise SeglabError("nothing to predict: give --images FOLDER")
+        if self.video:
+            return self.video.items
         paths = find_images(self.predict_images, "give --images a folder of images")
         return [Item(path.stem, path, None) for path in paths]
+
+    @cached_property
+    def video(self) -> Video | None:
+        """What ``predict`` was given, if it is a video file.
+
+        Raises:
+            SeglabError: it cannot be read.
+        """
+        path = self.predict_images
+        return Video(path) if path and path.is_file() and is_video(path) else None
 
     def _evaluation_loader(self, split: str) -> DataLoader:
         items = self.evaluation_items(split)

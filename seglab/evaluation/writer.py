@@ -2,14 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from seglab.files import remove_partial
+from seglab.files import remove_partial, write_whole
 from seglab.labels import CITYSCAPES, IGNORE, VOC, LabelSpace, distinct_palette
 from seglab.pictures import overlay, write_image
 from seglab.types import SeglabError
@@ -131,13 +132,25 @@ class Export:
     def _files(self, name: str) -> list[str]:
         return [f"{name}.png", *([f"{name}_overlay.jpg"] if self.draws else [])]
 
-    def write(self, key: str, prediction: np.ndarray, image: np.ndarray | None = None) -> None:
+    def overlays(self) -> Iterator[np.ndarray]:
+        """The overlays that were written, H W 3 uint8, in the order of the images."""
+        for name in (self.names or {}).values():
+            yield np.asarray(Image.open(self.folder / f"{name}_overlay.jpg"))
+
+    def write(
+        self,
+        key: str,
+        prediction: np.ndarray,
+        image: np.ndarray | None = None,
+        probabilities: np.ndarray | None = None,
+    ) -> None:
         """Write the files of one image.
 
         Args:
             key: of the image; may hold dots.
             prediction: H W uint8 class indices.
             image: H W 3 uint8; needed where ``draws``.
+            probabilities: K H W float16, written to ``<name>.npz`` under this name.
 
         Raises:
             SeglabError: the folder cannot be written.
@@ -148,6 +161,8 @@ class Export:
             write_image(self.folder / f"{name}.png", self.table[prediction], palette)
             if image is not None and self.draws:
                 write_image(self.folder / f"{name}_overlay.jpg", overlay(image, prediction, self.space.colours))
+            if probabilities is not None:
+                write_whole(self.folder / f"{name}.npz", lambda file: np.savez(file, probabilities=probabilities))
         except OSError as error:
             raise SeglabError(f"cannot write {self.folder / name}.png ({error.strerror}): make room") from error
 

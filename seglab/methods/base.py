@@ -305,8 +305,11 @@ class Method(LightningModule, ABC):
     test_step = validation_step
 
     def predict_step(self, sample: Sample, batch_idx: int) -> Tensor:
-        """Class indices 1 H W uint8 of the student."""
-        return hard_label(self(sample["image"])).to(torch.uint8)
+        """Class indices 1 H W uint8 of the student; probabilities 1 K H W float32 where the data asks for them."""
+        probabilities = self(sample["image"])
+        if getattr(self.trainer.datamodule, "probabilities", False):  # type: ignore[attr-defined]
+            return probabilities
+        return hard_label(probabilities).to(torch.uint8)
 
     def on_validation_epoch_end(self) -> None:
         self._log_scores("val")

@@ -5,11 +5,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from seglab.evaluation.writer import Export
+from seglab.ops.pseudo import hard_label
 from seglab.types import Sample
 
 THREADS = 4  # compressing a PNG takes as long as a fast network needs for the image
@@ -38,12 +40,16 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         self.pool = self.pool or ThreadPoolExecutor(THREADS)
+        probabilities: list[np.ndarray | None] = [None] * len(outputs)
+        if outputs.is_floating_point():  # B K H W
+            probabilities = list(outputs.half().cpu().numpy())
+            outputs = hard_label(outputs).to(torch.uint8)
         predictions = outputs.cpu().numpy()
         images: list[np.ndarray | None] = [None] * len(predictions)
         if self.export.draws:
             images = list((batch["image"] * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())  # B of H W 3
-        for key, classes, image in zip(batch["key"], predictions, images, strict=True):
-            self.pending.append(self.pool.submit(self.export.write, key, classes, image))
+        for one in zip(batch["key"], predictions, images, probabilities, strict=True):
+            self.pending.append(self.pool.submit(self.export.write, *one))
         while len(self.pending) > WAITING:
             self.pending.popleft().result()
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from seglab.data import SegmentationData
 from seglab.data.files import Item
+from seglab.data.video import write_video
 from seglab.evaluation.writer import Export, file_name
 from seglab.files import hold, write_whole
 from seglab.methods import Method
@@ -187,11 +188,17 @@ class Session:
         """Write predictions of a folder of images."""
         options = self.config.options
         self.data.predict_images = Path(options.images)
+        self.data.probabilities = options.probabilities
         export = self._start_export(Path(options.output), self.data.predicted_items())
         self.trainer.predict(
             self.method, datamodule=self.data, ckpt_path=self.place.checkpoint, return_predictions=False
         )
+        self.trainer.strategy.barrier()  # other ranks write overlays too
         if self.trainer.is_global_zero:
+            if self.data.video and export.draws:
+                film = export.folder / f"{self.data.video.path.stem}_overlay.mp4"
+                write_video(film, export.overlays(), self.data.video.rate)
+                print(f"seglab: {film}")
             print(f"seglab: {export}")
 
     def _start_export(self, folder: Path, items: Sequence[Item]) -> Export:

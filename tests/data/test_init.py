@@ -246,7 +246,7 @@ def test_what_is_doubtful_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert arguments["ids"] == {0: "background", 255: "object"}
     assert "values between those of the classes" in out
     assert "val has 2 images" in out
-    assert "object are made up: write your own" in out
+    assert "made up names: object. Write your own" in out
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from probes import EXPERIMENTS, config, only_run
 from seglab.cli import main
 from seglab.data import GTA5, CamVid, DomainAdaptation, dataset
 from seglab.data.decode import read_pair
+from seglab.data.sets.mapillary import mapillary_space
 from seglab.labels import CAMVID, CITYSCAPES, IGNORE, SYNTHIA, LabelSpace, Taxonomy
 from seglab.types import SeglabError
 
@@ -27,7 +28,8 @@ def taxonomy(name: str) -> Taxonomy:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_converts_the_space_that_its_name_tells(path: Path) -> None:
     assert path.read_text().startswith("# ")
-    own: LabelSpace = CAMVID if path.stem.startswith("camvid") else CITYSCAPES
+    spaces = {"camvid": CAMVID, "mapillary_1_2": mapillary_space("1.2"), "mapillary_2_0": mapillary_space("2.0")}
+    own: LabelSpace = next((space for name, space in spaces.items() if path.stem.startswith(name)), CITYSCAPES)
     space = own.converted(taxonomy(path.stem))
     assert set(space.ids.values()) == set(range(space.num_classes)), "every class is fed"
     assert space.decode[space.encode[: space.num_classes]].tolist() == list(range(space.num_classes))

@@ -65,11 +65,17 @@ def _init(flags: list[str]) -> None:
     for doubt in found.doubts:
         print(f"look at this: {doubt}")
     name = shlex.quote(str(path))
+    bare = any(item.mask is None for item in found.parts.get("train", []))
     print(
         f"\n{sheet} shows {drawn} images with their masks: are the classes where they should be? Then\n\n"
         f"  seglab data check -c {name}              # every file\n"
         f"  seglab fit -c {name} supervised          # the baseline\n"
-        f"  seglab fit -c {name} unimatch --data.labeled 1/8"
+        f"  seglab fit -c {name} unimatch"
+        + (
+            "            # and the images without mask"
+            if bare
+            else " --data.labeled 1/8   # fewer labels, the rest unlabeled"
+        )
     )
 
 

@@ -106,7 +106,7 @@ def _doubts(content: Content, classes: Classes, parts: dict[str, list[Item]], co
     doubts = []
     made_up = [name for name in classes.names.values() if name.startswith("class_") or name == "object"]
     if made_up:
-        doubts.append(f"the names {', '.join(dict.fromkeys(made_up))} are made up: write your own")
+        doubts.append(f"made up names: {', '.join(dict.fromkeys(made_up))}. Write your own")
     if content.blurred:
         doubts.append(
             f"{100 * content.blurred:.1f} % of the pixels have values between those of the classes, as resizing with "
