@@ -51,6 +51,7 @@ class LabelSpace:
         subsets: name of a reported subset (``"mIoU16"``) -> class indices it averages over.
         in_red: files store an id in the red channel of a 16-bit colour PNG, as those of SYNTHIA do.
         stored_colours: files store one of these (R, G, B) per pixel, whose position is the id.
+        nearest: a value or colour that files store and that is not known becomes the nearest known one.
         grey_is_id: a colour file whose three channels are equal stores ids, as many tools write them.
     """
 
@@ -62,6 +63,7 @@ class LabelSpace:
     in_red: bool = False
     stored_colours: tuple[tuple[int, int, int], ...] = ()
     grey_is_id: bool = False
+    nearest: bool = False
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
@@ -106,6 +108,12 @@ class LabelSpace:
         for index, (red, green, blue) in enumerate(self.stored_colours):
             table[red << 16 | green << 8 | blue] = index
         return table
+
+    @cached_property
+    def nearest_id(self) -> np.ndarray:
+        """Look-up table (256,) uint8: value -> the nearest stored id that is known."""
+        known = np.flatnonzero(self.decode != UNKNOWN)
+        return known[np.abs(np.arange(256)[:, None] - known).argmin(1)].astype(np.uint8)
 
     @cached_property
     def encode(self) -> np.ndarray:
@@ -172,7 +180,10 @@ def distinct_palette(n: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def label_space(
-    names: Sequence[str], ids: Mapping[int, str] | None = None, void: Sequence[int] = (IGNORE,)
+    names: Sequence[str],
+    ids: Mapping[int, str] | None = None,
+    void: Sequence[int] = (IGNORE,),
+    nearest: bool = False,
 ) -> LabelSpace:
     """A label space from a class list and an optional map of stored id to class name.
 
@@ -186,6 +197,7 @@ def label_space(
         ids={stored: known[name] for stored, name in (ids or {}).items()},
         void=tuple(stored for stored in void if stored != IGNORE or stored not in (ids or {})),  # masks of 0 and 255
         grey_is_id=True,
+        nearest=nearest,
     )
 
 
@@ -193,7 +205,10 @@ Colour = Sequence[int]  # R, G, B from 0 to 255
 
 
 def colour_space(
-    names: Sequence[str], colours: Mapping[str, Colour | Sequence[Colour]], void: Sequence[Colour] = ()
+    names: Sequence[str],
+    colours: Mapping[str, Colour | Sequence[Colour]],
+    void: Sequence[Colour] = (),
+    nearest: bool = False,
 ) -> LabelSpace:
     """A label space of masks that show each class in a colour.
 
@@ -201,6 +216,7 @@ def colour_space(
         names: classes in index order.
         colours: class -> its colour, or several.
         void: colours that are ignored.
+        nearest: other colours become the nearest of these.
 
     Raises:
         SeglabError: a colour is none or stands for two classes; or the map names a class that is not in the list, or
@@ -229,6 +245,7 @@ def colour_space(
         ids={index: rank[name] for index, name in enumerate(of_index) if name},
         void=(*(index for index, name in enumerate(of_index) if not name), IGNORE),
         stored_colours=tuple(stored),
+        nearest=nearest,
     )
 
 

@@ -22,6 +22,7 @@ except ImportError:  # the extra ``fast``; without it OpenCV and Pillow take mor
 
 COLOUR_MODES = ("RGB", "RGBA", "LA")
 ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")  # Pillow's modes of one integer per pixel
+GREY = 24  # by which JPEG may part the channels of a grey picture
 SHOWN = 8  # ids in a message
 SAMPLE = 8  # masks of a first look, spread evenly
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes; the last two of files beyond 4 GB
@@ -193,14 +194,22 @@ def read_ids(path: Path, space: LabelSpace) -> np.ndarray:
         return _read_red(path, data)
     if space.stored_colours:
         return _read_colours(path, data, space)
+    ids = _read_plain(path, data, space)
+    return cv2.LUT(np.ascontiguousarray(ids), space.nearest_id) if space.nearest and ids.dtype == np.uint8 else ids
+
+
+def _read_plain(path: Path, data: bytes, space: LabelSpace) -> np.ndarray:
+    """H W integers of a mask in one channel, or in three equal ones."""
     if (stored := _decode_png(data, "mono", 0, 3)) is not None:
         return stored[..., 0]
     image = _load_with_pillow(path, data)
-    if image.mode in COLOUR_MODES and image.format not in LOSSY and space.grey_is_id:
+    lossy = image.format in LOSSY and not space.nearest
+    if image.mode in COLOUR_MODES and not lossy and space.grey_is_id:
         channels = np.asarray(image.convert("RGB"))
-        if (channels == channels[..., :1]).all():
-            return np.ascontiguousarray(channels[..., 0])
-    if image.mode not in ID_MODES or image.format in LOSSY:
+        apart = GREY if space.nearest else 0
+        if (np.ptp(channels, axis=-1) <= apart).all():
+            return np.ascontiguousarray(channels[..., 1])
+    if image.mode not in ID_MODES or lossy:
         raise SeglabError(
             f"{path} is a {image.mode} {image.format} file, which cannot hold exact ids: "
             + hint_for_colours(np.asarray(image.convert("RGB")), space, image.format in LOSSY)
@@ -259,7 +268,7 @@ def _read_colours(path: Path, data: bytes, space: LabelSpace) -> np.ndarray:
     colours = _decode_png(data, "rgb", 2)
     if colours is None:
         image = _load_with_pillow(path, data)
-        if image.mode not in (*COLOUR_MODES, "1", "L", "P") or image.format == "JPEG":
+        if image.mode not in (*COLOUR_MODES, "1", "L", "P") or (image.format == "JPEG" and not space.nearest):
             raise SeglabError(
                 f"{path} is a {image.mode} {image.format} file, which cannot hold exact colours: make it a PNG of the "
                 "colours of the classes"
@@ -268,7 +277,15 @@ def _read_colours(path: Path, data: bytes, space: LabelSpace) -> np.ndarray:
     packed = colours[..., 0].astype(np.int32) << 16 | colours[..., 1].astype(np.int32) << 8 | colours[..., 2]
     ids = space.id_of_colour[packed]
     unknown = ids == UNKNOWN
-    return np.where(unknown, packed + 256, ids) if unknown.any() else ids
+    if not unknown.any():
+        return ids
+    if not space.nearest:
+        return np.where(unknown, packed + 256, ids)
+    found, which = np.unique(packed[unknown], return_inverse=True)
+    known = np.array(space.stored_colours, np.int32)
+    parted = np.stack([found >> 16, found >> 8 & 255, found & 255], 1)
+    ids[unknown] = np.square(parted[:, None] - known).sum(2).argmin(1).astype(np.uint8)[which]
+    return ids
 
 
 def _read_other(path: Path, data: bytes) -> np.ndarray:

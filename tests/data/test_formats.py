@@ -174,3 +174,29 @@ def test_a_pattern_that_matches_nothing_says_what_is_there(tmp_path: Path) -> No
     ):
         with pytest.raises(SeglabError, match=message):
             Folder(str(tmp_path), pattern, "m/*.png", ["a", "b"]).items("train")
+
+
+def test_masks_of_jpeg_become_the_nearest_where_that_is_wanted(tmp_path: Path) -> None:
+    ids = np.zeros((32, 48), np.uint8)
+    ids[8:24, 8:40] = 255
+    noisy = np.clip(ids.astype(int) + RNG.integers(-60, 60, ids.shape), 0, 255).astype(np.uint8)
+    names: dict[int, str] = {0: "background", 255: "object"}
+    exact, near = label_space([*names.values()], names), label_space([*names.values()], names, nearest=True)
+    for picture in (ids, np.dstack([ids] * 3)):
+        Image.fromarray(picture).save(tmp_path / "a.jpg", quality=60)
+        assert np.array_equal(read_mask(tmp_path / "a.jpg", near), ids // 255)
+        with pytest.raises(SeglabError, match=r"cannot hold exact ids: .*set --data.nearest true"):
+            read_ids(tmp_path / "a.jpg", exact)
+    Image.fromarray(noisy).save(tmp_path / "a.png")
+    assert np.array_equal(read_mask(tmp_path / "a.png", near), ids // 255)
+    assert near.nearest_id[[0, 127, 128, 255]].tolist() == [0, 0, 255, 255]
+
+
+def test_colours_become_the_nearest_where_that_is_wanted(tmp_path: Path) -> None:
+    picture = np.repeat(np.repeat(PAINTED, 16, 0), 16, 1)
+    Image.fromarray(picture).save(tmp_path / "a.jpg", quality=80, subsampling=0)
+    near = colour_space(["road", "car"], {"road": [128, 64, 128], "car": [0, 0, 142]}, [[0, 0, 0]], nearest=True)
+    mask = read_mask(tmp_path / "a.jpg", near)
+    assert [[int(np.median(mask[y : y + 16, x : x + 16])) for x in (0, 16)] for y in (0, 16)] == [[0, 1], [1, IGNORE]]
+    with pytest.raises(SeglabError, match="cannot hold exact colours"):
+        read_mask(tmp_path / "a.jpg", SPACE)

@@ -282,3 +282,55 @@ def test_a_written_file_reads_as_it_says(tmp_path: Path, capsys: pytest.CaptureF
     assert arguments["root"] == str(tmp_path / "no: 'easy' name #1")
     with pytest.raises(SeglabError):
         Folder(**(arguments | {"root": str(tmp_path / "gone")})).items("train")  # type: ignore[arg-type]
+
+
+def test_parts_whose_folders_have_other_names_below(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, cities in (("train", ("aachen", "bremen")), ("val", ("munster",)), ("train_extra", ("erfurt",))):
+        for city in cities:
+            for index in range(4):
+                key = f"{city}_{index:06d}_000019"
+                photo(tmp_path / f"d/leftImg8bit/{part}/{city}/{key}_leftImg8bit.png")
+                if part != "train_extra":
+                    mask(tmp_path / f"d/gtFine/{part}/{city}/{key}_gtFine_labelIds.png", [7, 11, 26])
+                    painted(tmp_path / f"d/gtFine/{part}/{city}/{key}_gtFine_color.png", [(128, 64, 128), (0, 0, 142)])
+                    instances = np.tile(np.arange(3072).reshape(48, 64) + 26000, 1).astype(np.uint16)
+                    save(tmp_path / f"d/gtFine/{part}/{city}/{key}_gtFine_instanceIds.png", instances)
+    arguments, out = init(tmp_path / "d", capsys)
+    assert arguments["images"] == "leftImg8bit/{split}/*/*_leftImg8bit.png"
+    assert arguments["masks"] == "gtFine/{split}/*/*_gtFine_labelIds.png"
+    assert parts(arguments) == {"train": 8, "val": 4}
+    assert "not used: leftImg8bit/train_extra/erfurt (4 files)" in out
+    assert "the folders are those of Cityscapes or IDD: if it is that, `--data Cityscapes` knows" in out
+
+
+def test_masks_of_jpeg_are_read_by_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(6):
+        photo(tmp_path / f"d/images/{index}.jpg")
+        drawing = np.zeros((48, 64), np.uint8)
+        drawing[10:30, 10:50] = 255
+        save(tmp_path / f"d/masks/{index}.jpg", drawing)
+    arguments, _ = init(tmp_path / "d", capsys)
+    assert (arguments["nearest"], arguments["ids"]) == (True, {0: "background", 255: "object"})
+    assert main(["data", "check", "-c", str(tmp_path / "found.yaml")]) == 0
+
+
+def test_classes_of_roboflow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, count in (("train", 6), ("valid", 3)):
+        for index in range(count):
+            photo(tmp_path / f"d/{part}/field_{index}.jpg")
+            mask(tmp_path / f"d/{part}/field_{index}_mask.png", [0, 1, 2])
+        (tmp_path / f"d/{part}/_classes.csv").write_text("Pixel Value, Class\n0, soil\n1, crop\n2, weed\n")
+    arguments, _ = init(tmp_path / "d", capsys)
+    assert arguments["ids"] == {0: "soil", 1: "crop", 2: "weed"}
+    assert arguments["splits"] == {"train": "train", "val": "valid"}
+    assert parts(arguments) == {"train": 6, "val": 3}
+
+
+def test_parts_in_folders_without_a_separator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("train", "val", "test"):
+        for index in range(4):
+            photo(tmp_path / f"d/{part}crop/{index}.jpg")
+            mask(tmp_path / f"d/{part}crop/{index}.png", [0, 0, 255])
+    arguments, _ = init(tmp_path / "d", capsys)
+    assert (arguments["images"], arguments["masks"]) == ("{split}crop/*.jpg", "{split}crop/*.png")
+    assert "splits" not in arguments

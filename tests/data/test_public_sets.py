@@ -60,7 +60,8 @@ CASES: dict[str, Case] = {
         [0, 13, 18, 255], ["road", "car", "bicycle", ""], 19,
     ),
     "BDD100K of 2018": Case(
-        {}, parts("seg/images/{p}/{s}{i}.jpg", "seg/labels/{p}/{s}{i}_train_id.png"), [0, 13, 18, 255], ["road", "car", "bicycle", ""], 19,
+        {}, parts("seg/images/{p}/{s}{i}.jpg", "seg/labels/{p}/{s}{i}_train_id.png"),
+        [0, 13, 18, 255], ["road", "car", "bicycle", ""], 19,
     ),
     "COCO": Case(
         {}, parts("{p}/{s}{i}.jpg", "masks/{s}{i}.png", "train2017", "val2017"),

@@ -80,7 +80,7 @@ def hint_for_ids(unknown: Iterable[int], space: LabelSpace) -> str:
     if len(unknown) >= MANY and unknown <= set(range(256)):
         return (
             "so many values come from resizing masks with interpolation or from saving them as JPEG: make the masks "
-            "anew, or bring every value back to the nearest id"
+            "anew, or set --data.nearest true, which makes each the nearest id"
         )
     return "map them to a class or list them as void (`seglab data check` finds every such file)"
 
@@ -98,8 +98,8 @@ def hint_for_colours(picture: np.ndarray, space: LabelSpace, lossy: bool = False
     colours = packed[picture.any(-1)]  # black is void
     if lossy:
         return (
-            "make it a PNG with one channel, the id of each pixel, from the original drawing; where that is lost, "
-            "bring every value back to the nearest id"
+            "make it a PNG with one channel, the id of each pixel, from the original drawing; where that is lost, set "
+            "--data.nearest true, which makes each value the nearest id"
         )
     if len(colours) and np.isin(colours, np.array(space.palette) @ pack).mean() >= PAINTED:
         return (
@@ -119,7 +119,7 @@ def hint_for_unknown_colours(ids: np.ndarray) -> str:
     if len(found) >= MANY:
         return (
             f"{shown}. So many come from resizing masks with interpolation or from saving them as JPEG: make the masks "
-            "anew, or bring every colour back to the nearest of a class"
+            "anew, or set --data.nearest true, which makes each the nearest colour of a class"
         )
     return f"{shown}. Add them to colors, or to void_colors"
 

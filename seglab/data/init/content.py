@@ -18,8 +18,20 @@ from seglab.files import parallel_map, read_text
 from seglab.labels import CAMVID, CITYSCAPES, IGNORE, VOC
 from seglab.types import SeglabError
 
+LOSSY = (".jpg", ".jpeg", ".webp")
+NEAR = 16  # values apart
 MASKS = 300  # that are opened, evenly spread
-NAMES = ("classes", "class_names", "labels", "names", "categories", "labelmap", "class_dict", "label_colors")
+NAMES = (
+    "classes",
+    "class_names",
+    "labels",
+    "names",
+    "categories",
+    "labelmap",
+    "_classes",
+    "class_dict",
+    "label_colors",
+)
 KNOWN = {  # colours of public data sets
     "Cityscapes": dict(zip(CITYSCAPES.palette, CITYSCAPES.names, strict=True)),
     "VOC": dict(zip(VOC.palette, VOC.names, strict=True)),
@@ -82,8 +94,11 @@ def count(masks: Sequence[Path], colours: bool) -> Content:
         raise SeglabError(f"none of {len(chosen)} masks can be read, such as {chosen[0]}")
     pixels = sum(total.values())
     kept, blurred = list(total), 0.0
-    if len(total) >= MANY:  # the values that hold nearly all pixels; the others are their mixtures
-        kept = [value for value, number in total.most_common(MANY) if number >= pixels / 100]
+    if len(total) >= MANY or chosen[0].suffix.lower() in LOSSY:  # those of nearly all pixels; the others are mixtures
+        kept = []
+        for value, number in total.most_common(MANY):
+            if number >= pixels / 100 and not any(_near(value, other, colours) for other in kept):
+                kept.append(value)
         blurred = 1 - sum(total[value] for value in kept) / pixels
     ordered = sorted(kept, key=lambda value: -total[value]) if colours else sorted(kept)
     name = unpacked if colours else int
@@ -95,6 +110,12 @@ def count(masks: Sequence[Path], colours: bool) -> Content:
     )
 
 
+def _near(one: int, other: int, colours: bool) -> bool:
+    """Whether JPEG may have made one of the other."""
+    pairs = zip(unpacked(one), unpacked(other), strict=True) if colours else [(one, other)]
+    return max(abs(a - b) for a, b in pairs) <= NEAR
+
+
 def _values(path: Path, colours: bool) -> dict[int, int] | None:
     try:
         with Image.open(path) as image:
@@ -102,14 +123,18 @@ def _values(path: Path, colours: bool) -> dict[int, int] | None:
                 pixels = np.asarray(image.convert("RGB")).astype(np.int32)
             else:
                 pixels = np.asarray(image).astype(np.int32)
-                depth = image.format == "PNG" and path.read_bytes()[24:26]
-                if depth in (b"\2\0", b"\4\0"):  # Pillow stretches these greys to 0-255
-                    pixels //= 255 // (2 ** depth[0] - 1)
+        with path.open("rb") as file:
+            head = file.read(26)
+        if pixels.ndim == 2 and head[12:16] == b"IHDR" and head[24:] in (b"\2\0", b"\4\0"):
+            pixels //= 255 // (2 ** head[24] - 1)  # Pillow stretches these greys to 0-255
     except Exception:  # `data check` names it
         return None
     if pixels.ndim == 3:
         pixels = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2] if colours else pixels[..., 0]
-    values, numbers = np.unique(pixels, return_counts=True)
+    flat = pixels.ravel()
+    starts = np.flatnonzero(np.diff(flat, prepend=flat[0] - 1))  # of runs, which are few
+    values, which = np.unique(flat[starts], return_inverse=True)
+    numbers = np.bincount(which, np.diff(starts, append=flat.size)).astype(np.int64)
     return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
 
@@ -128,6 +153,9 @@ def name_classes(root: Path, content: Content, colours: bool) -> Classes:
                 return Classes(names, [value for value in values if value not in known], f"the colours of {source}")
         names = {value: "background" if value == (0, 0, 0) else f"class_{index}" for index, value in enumerate(values)}
         return Classes(names, [], "")
+    for source, names in listed:
+        if isinstance(names, dict) and set(values) <= names.keys() | {IGNORE}:
+            return Classes(dict(names), [value for value in values if value not in names], source)
     if set(values) <= {0, IGNORE} or set(values) <= {0, 1}:
         two = next((names for _, names in listed if isinstance(names, list) and len(names) == 2), None)
         one = next((names for _, names in listed if isinstance(names, list) and len(names) == 1), ["object"])
@@ -152,7 +180,7 @@ def _listed(root: Path) -> list[tuple[str, list[str] | dict[Value, str]]]:
         except SeglabError:
             continue
         lines = [line for line in lines if line and not line.startswith("#")]
-        coloured = _coloured(lines)
+        coloured = _coloured(lines) or _numbered(lines)
         if coloured:
             found.append((path.name, coloured))
         elif lines and len(lines) < IGNORE and not any(re.search(r"[,;:\t]", line) for line in lines):
@@ -167,6 +195,12 @@ def _coloured(lines: Sequence[str]) -> dict[Value, str]:
         if match := re.match(r"\s*([^,:]+?)\s*[,:]\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)", text):
             names[int(match[2]), int(match[3]), int(match[4])] = match[1]
     return names
+
+
+def _numbered(lines: Sequence[str]) -> dict[Value, str]:
+    """``id, name`` per line, as in Roboflow's ``_classes.csv``."""
+    rows = [row for row in csv.reader(io.StringIO("\n".join(lines))) if len(row) == 2 and row[0].strip().isdigit()]
+    return {int(id): name.strip() for id, name in rows}
 
 
 def image_size(path: Path) -> tuple[int, int] | None:

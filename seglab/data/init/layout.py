@@ -10,18 +10,19 @@ from typing import NamedTuple
 
 from seglab.data.files import FORMATS, describe, is_image
 from seglab.data.init.look import IMAGE_WORDS, MASK_WORDS, Kind, kind
+from seglab.files import parallel_map
 from seglab.types import SeglabError
 
 PART = re.compile(
     r"(?P<before>(?:.*[_\-. ])?)"
     r"(?P<name>(?P<train>training|trainset|train|trn)|(?P<val>validation|valid|val|dev)|(?P<test>testing|testset|test))"
     r"(?P<year>(?:20\d\d)?)"
-    r"(?P<after>(?:[_\-. ].*|annot|annotations?|labels?|masks?|images?|imgs|gt)?)",
+    r"(?P<after>.*)",
     re.IGNORECASE,
 )
 SEPARATOR = re.compile(r"[_\-. ]")
 LOOKS = 5  # files of a group that are opened
-GROUPS = 400  # groups beyond which fewer files each are opened
+GROUPS = 200  # files that are opened in all, at least one of each group
 SAMPLE = 400  # images by which two patterns are compared
 MARKERS = 8  # kinds of files that share a folder and tell themselves apart by a word in their names, at most
 LISTS = ("*.txt", "*/*.txt", "*/*/*.txt")
@@ -52,11 +53,9 @@ class Candidate(NamedTuple):
     folder: str  # a pattern, of which * and ** stand for what differs
     groups: tuple[Group, ...]
     kind: Kind
-
-    @property
-    def files(self) -> list[File]:
-        """Of all groups."""
-        return [file for group in self.groups for file in group.files]
+    files: tuple[File, ...]  # of all groups
+    places: tuple[str, ...]  # what the wildcards of the folder match, of each file
+    ends: tuple[tuple[str, str], ...]  # what names may have around their key
 
 
 class Layout(NamedTuple):
@@ -79,15 +78,20 @@ def find_layout(root: Path) -> Layout:
     if not files:
         raise SeglabError(f"{root} holds no image, with whatever folders below it: {FORMATS} are read")
     groups = list(_groups(files))
-    looks = LOOKS if len(groups) <= GROUPS else 1
-    kinds = {group: _kind(root, group, names, looks) for group in groups}
-    images = [c for c in _candidates(groups, kinds) if c.kind == Kind.PHOTO]
-    masks = [c for c in _candidates(groups, kinds) if c.kind in (Kind.IDS, Kind.COLOURS)]
+    looks = max(1, min(LOOKS, GROUPS // len(groups)))
+    found = parallel_map(lambda group: _kind(root, group, names, looks), groups, "looking at images")
+    kinds = dict(zip(groups, found, strict=True))
+    candidates = sorted(_candidates(groups, kinds), key=lambda candidate: -len(candidate.files))
+    images = [c for c in candidates if c.kind == Kind.PHOTO]
+    masks = [c for c in candidates if c.kind in (Kind.IDS, Kind.COLOURS)]
     if not images or not masks:
         seen = describe(sorted({f"{group.folder}/*{group.suffix}: {kinds[group].value}" for group in groups}), 8)
         lacking = "no masks (few values or colours without loss)" if images else "no photos"
         raise SeglabError(f"{root} shows {lacking} among {seen}. Write the file by hand: seglab/data/README.md")
-    best = max((_matched(one, other) for one, other in product(images, masks)), key=lambda match: match.score)
+    best = _matched(images[0], masks[0])
+    for one, other in product(images, masks):
+        if len(one.files) >= best.score[0]:  # otherwise it matches fewer
+            best = max(best, _matched(one, other), key=lambda match: match.score)
     if not best.pairs:
         raise SeglabError(
             f"no mask in {describe(sorted({c.folder for c in masks}))} has the name of an image in "
@@ -114,15 +118,15 @@ def _walk(root: Path) -> tuple[list[File], dict[tuple[PurePosixPath, str], str]]
     parted = {folder: _parted(folder) for folder in {folder for folder, _ in found}}
     seen: dict[PurePosixPath, set[str]] = defaultdict(set)
     for choices in parted.values():
-        for pattern, part, _ in choices:
-            seen[pattern].add(part)
+        for _, part, _, place in choices:  # cities of train are not those of val
+            seen[place].add(part)
     names_of: dict[tuple[PurePosixPath, str], str] = {}
     files = []
     for folder, name in found:
         pattern, part, word = folder, "", ""
         for choice in parted[folder]:
-            if "train" in seen[choice[0]] and len(seen[choice[0]]) > 1:
-                pattern, part, word = choice
+            if "train" in seen[choice[3]] and len(seen[choice[3]]) > 1:
+                pattern, part, word, _ = choice
         if part:
             names_of.setdefault((pattern, part), word)
         path = PurePosixPath(name)
@@ -130,15 +134,16 @@ def _walk(root: Path) -> tuple[list[File], dict[tuple[PurePosixPath, str], str]]
     return files, names_of
 
 
-def _parted(folder: PurePosixPath) -> list[tuple[PurePosixPath, str, str]]:
-    """Folder pattern, part and the name of the part, of each component that could name one."""
+def _parted(folder: PurePosixPath) -> list[tuple[PurePosixPath, str, str, PurePosixPath]]:
+    """Folder pattern, part, its name, and the pattern up to it, of each component that could name one."""
     choices = []
     for index, component in enumerate(folder.parts):
         if match := PART.fullmatch(component):
             part = next(part for part in ("train", "val", "test") if match[part])
             parts = list(folder.parts)
             parts[index] = f"{match['before']}{{split}}{match['after']}"
-            choices.append((PurePosixPath(*parts), part, match["name"] + match["year"]))
+            place = PurePosixPath(*parts[: index + 1])
+            choices.append((PurePosixPath(*parts), part, match["name"] + match["year"], place))
     return choices
 
 
@@ -211,10 +216,21 @@ def _candidates(groups: Sequence[Group], kinds: Mapping[Group, Kind]) -> list[Ca
             if "{split}" not in "".join(parts[:-1][index:]) and len(parts) > index + 1:
                 found[(str(PurePosixPath(*parts[:index], "**", parts[-1])), *rest)].append(group)
     return [
-        Candidate(folder, tuple(members), own_kind)
+        _candidate(folder, members, own_kind)
         for (folder, *_, own_kind), members in found.items()
         if "*" not in folder or len(members) > 1
     ]
+
+
+def _candidate(folder: str, groups: Sequence[Group], own_kind: Kind) -> Candidate:
+    files = tuple(file for group in groups for file in group.files)
+    expression = re.compile(re.escape(folder).replace(r"\*\*", "(.*)").replace(r"\*", "([^/]*)"))
+    place = {
+        group.folder: "/".join(match.groups()) if (match := expression.fullmatch(str(group.folder))) else ""
+        for group in groups
+    }
+    ends = tuple(_ends([file.stem for file in files]))
+    return Candidate(folder, tuple(groups), own_kind, files, tuple(place[file.folder] for file in files), ends)
 
 
 def _matched(images: Candidate, masks: Candidate) -> _Match:
@@ -223,24 +239,22 @@ def _matched(images: Candidate, masks: Candidate) -> _Match:
     if _wildcards(images.folder) != _wildcards(masks.folder) or set(images.groups) & set(masks.groups):
         return none
     both_split = "{split}" in images.folder and "{split}" in masks.folder
-    pictures = images.files
-    pictures = pictures[:: -(-len(pictures) // SAMPLE)]
-    drawn = masks.files
-    where = [(_place(file, images.folder, both_split), file.stem) for file in pictures]
-    there = [(_place(file, masks.folder, both_split), file.stem) for file in drawn]
+
+    def named(candidate: Candidate, step: int = 1) -> list[tuple[tuple[str, str], str]]:
+        pairs = zip(candidate.places[::step], candidate.files[::step], strict=True)
+        return [((place, file.part if both_split else ""), file.stem) for place, file in pairs]
+
+    where, there = named(images, -(-len(images.files) // SAMPLE)), named(masks)
     best = none
-    for image_ends in _ends([file.stem for file in images.files]):
+    for image_ends in images.ends:
         keys = {(place, _inner(stem, image_ends)) for place, stem in where}
-        for mask_ends in _ends([file.stem for file in drawn]):
-            if (
-                images.folder == masks.folder
-                and image_ends == mask_ends
-                and images.groups[0].suffix == (masks.groups[0].suffix)
-            ):
+        for mask_ends in masks.ends:
+            same = images.folder == masks.folder and images.groups[0].suffix == masks.groups[0].suffix
+            if same and image_ends == mask_ends:
                 continue
             masked = Counter((place, _inner(stem, mask_ends)) for place, stem in there)
             pairs = sum(masked[key] == 1 for key in keys) if len(keys) == len(where) else 0
-            orphans = max(0, len(drawn) - sum(masked.values()))
+            orphans = max(0, len(there) - sum(masked.values()))
             length = sum(map(len, (*image_ends, *mask_ends)))
             score = (
                 round(pairs / len(where), 2) * len(images.files),
@@ -263,13 +277,6 @@ def _liking(candidate: Candidate, wanted: re.Pattern[str], other: re.Pattern[str
 
 def _wildcards(folder: str) -> list[str]:
     return re.findall(r"\*+", folder)
-
-
-def _place(file: File, pattern: str, split: bool) -> tuple[str, str]:
-    """What the wildcards of the folder match, and the part."""
-    expression = re.escape(pattern).replace(r"\*\*", "(.*)").replace(r"\*", "([^/]*)")
-    match = re.fullmatch(expression, str(file.folder))
-    return "/".join(match.groups()) if match else "", file.part if split else ""
 
 
 def _ends(stems: Sequence[str]) -> list[tuple[str, str]]:

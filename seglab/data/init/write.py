@@ -23,6 +23,18 @@ RARE = 0.005  # share of the pixels below which a class needs help
 LARGE = 1536  # pixels of the shorter side beyond which a crop shows little
 SIZES = 20  # images whose size is looked at
 ROWS = 12  # images on the sheet
+JPEG = (".jpg", ".jpeg", "jpg}", "jpeg}", ".webp")
+KNOWN = {  # in the pattern of images or masks -> classes that know such a layout
+    "leftImg8bit/": "Cityscapes or IDD",
+    "rgb_anon/": "ACDC or DarkZurich",
+    "JPEGImages/": "VOC or PascalContext",
+    "annot/*": "CamVid",
+    "annotations/{split}/ADE": "ADE20K",
+    "images_png/": "LoveDA",
+    "images/10k/": "BDD100K",
+    "top_potsdam": "ISPRS",
+    "top_mosaic": "ISPRS",
+}
 REST = """\
 network: # EfficientNet-Lite0: 3.9 million parameters, trains on a laptop
   class_path: seglab.networks.Segmenter
@@ -83,6 +95,10 @@ def propose(root: Path, name: str) -> Proposal:
     classes = name_classes(root, content, colours)
     names = list(dict.fromkeys(classes.names.values()))
     doubts = _doubts(content, classes, parts, colours)
+    if known := next((name for mark, name in KNOWN.items() if mark in f"{layout.images} {layout.masks}"), None):
+        doubts.insert(
+            0, f"the folders are those of {known}: if it is that, `--data {known.split()[0]}` knows its classes"
+        )
     if len(names) < 2:
         classes.names[_spare(classes, colours)] = "object"
         doubts.insert(0, f"the masks show one class alone, {names[0]}: training needs two")
@@ -110,8 +126,7 @@ def _doubts(content: Content, classes: Classes, parts: dict[str, list[Item]], co
     if content.blurred:
         doubts.append(
             f"{100 * content.blurred:.1f} % of the pixels have values between those of the classes, as resizing with "
-            "interpolation or JPEG makes them: make the masks anew, or bring every value back to the nearest; training "
-            "refuses them"
+            "interpolation or JPEG makes them; nearest: true brings each to the nearest class. Exact masks are better"
         )
     if colours and (0, 0, 0) in content.shares and (0, 0, 0) in classes.names:
         doubts.append("black is taken for a class: where it means unlabeled, list it under void_colors instead")
@@ -156,6 +171,8 @@ def _text(
     elif "{split}" not in layout.images + layout.masks:
         lines += ["    holdout: 5 # every fifth image with a mask is val"]
     lines += _class_lines(content, classes, layout.kind == Kind.COLOURS)
+    if content.blurred or any(path.lower().endswith(JPEG) for path in layout.masks.split(",")):
+        lines.append("    nearest: true # values between those of the classes become the nearest one")
     crop = [max(32, min(512, side // 32 * 32)) for side in size]
     large = min(size) >= LARGE
     lines += [f"    crop: {crop}"]

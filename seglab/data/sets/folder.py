@@ -36,6 +36,8 @@ class Folder(DataSet):
         classes: class names in index order; default: the order of ``ids`` or ``colors``.
         ids: id stored in the masks -> class name; default: the position in ``classes``. Several ids may share a name.
         void: ids in the masks that are ignored.
+        nearest: other values or colours in the masks become the nearest of these, for masks that were saved as JPEG or
+            resized with interpolation. A class that lies between two others in value appears on their borders.
         colors: class name -> [red, green, blue] in the masks, or a list of several; in place of ids.
         void_colors: colours in the masks that are ignored.
         splits: what ``{split}`` stands for, such as ``{train: training, val: validation}``; default: train, val, test.
@@ -59,6 +61,7 @@ class Folder(DataSet):
         holdout: int = 5,
         colors: dict[str, list[int] | list[list[int]]] = {},  # noqa: B006
         void_colors: list[list[int]] = [],  # noqa: B006
+        nearest: bool = False,
         **common: Any,
     ) -> None:
         if ids and colors:
@@ -68,7 +71,9 @@ class Folder(DataSet):
         classes = classes or list(colors) or list(dict.fromkeys(ids.values()))
         if not classes:
             raise SeglabError("Folder has no classes: name them, as in classes: [background, object]")
-        self.space = colour_space(classes, colors, void_colors) if colors else label_space(classes, ids, void)
+        self.space = (
+            colour_space(classes, colors, void_colors, nearest) if colors else label_space(classes, ids, void, nearest)
+        )
         super().__init__(root, **common)
         images, masks = _pattern(images), _pattern(masks)
         if images == masks:
