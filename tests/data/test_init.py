@@ -334,3 +334,13 @@ def test_parts_in_folders_without_a_separator(tmp_path: Path, capsys: pytest.Cap
     arguments, _ = init(tmp_path / "d", capsys)
     assert (arguments["images"], arguments["masks"]) == ("{split}crop/*.jpg", "{split}crop/*.png")
     assert "splits" not in arguments
+
+
+def test_many_classes_are_no_mixtures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(12):
+        photo(tmp_path / f"d/images/{index}.jpg")
+        mask(tmp_path / f"d/masks/{index}.png", [0, *(1 + (10 * index + k) % 150 for k in range(14))])
+    arguments, out = init(tmp_path / "d", capsys)
+    assert len(arguments["ids"]) == 125, "0 to 124 occur"
+    assert "nearest" not in arguments
+    assert "values between" not in out

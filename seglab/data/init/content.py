@@ -19,6 +19,7 @@ from seglab.labels import CAMVID, CITYSCAPES, IGNORE, VOC
 from seglab.types import SeglabError
 
 LOSSY = (".jpg", ".jpeg", ".webp")
+TINY = 0.003  # of the pixels of a mask
 NEAR = 16  # values apart
 MASKS = 300  # that are opened, evenly spread
 NAMES = (
@@ -84,17 +85,18 @@ def count(masks: Sequence[Path], colours: bool) -> Content:
     chosen = masks[:: max(1, -(-len(masks) // MASKS))]
     total: Counter[int] = Counter()
     shown: Counter[int] = Counter()
-    opened = 0
+    opened = mixed = 0
     for found in parallel_map(lambda path: _values(path, colours), chosen, "looking at masks"):
         if found is not None:
             opened += 1
             total.update(found)
             shown.update(found.keys())
+            mixed += _is_mixed(found)
     if not total:
         raise SeglabError(f"none of {len(chosen)} masks can be read, such as {chosen[0]}")
     pixels = sum(total.values())
     kept, blurred = list(total), 0.0
-    if len(total) >= MANY or chosen[0].suffix.lower() in LOSSY:  # those of nearly all pixels; the others are mixtures
+    if 2 * mixed > opened or chosen[0].suffix.lower() in LOSSY:  # what holds nearly all pixels, not its mixtures
         kept = []
         for value, number in total.most_common(MANY):
             if number >= pixels / 100 and not any(_near(value, other, colours) for other in kept):
@@ -108,6 +110,13 @@ def count(masks: Sequence[Path], colours: bool) -> Content:
         opened,
         blurred,
     )
+
+
+def _is_mixed(found: dict[int, int]) -> bool:
+    """Whether nearly all values of a mask are on a few pixels each, as those between classes on their borders."""
+    size = sum(found.values())
+    few = sum(number < TINY * size for number in found.values())
+    return few >= 8 and few > 0.7 * len(found)
 
 
 def _near(one: int, other: int, colours: bool) -> bool:
