@@ -123,6 +123,10 @@ class LabelSpace:
             table[index] = stored
         return table
 
+    def stored_name(self, id: int) -> str:
+        """How files show an id: itself, or its colour."""
+        return str(list(self.stored_colours[id])) if id < len(self.stored_colours) else str(id)
+
     @cached_property
     def colours(self) -> np.ndarray:
         """Look-up table (256, 3) uint8: class index -> RGB; ignored pixels are black."""

@@ -25,7 +25,7 @@ class Export:
     """A folder of predictions, one PNG of the original image size per image.
 
     Formats:
-        ``ids``: the ids that the data set stores (the lowest one of each class), and ``<name>_overlay.jpg``.
+        ``ids``: the ids, or colours, that the data set stores (the first of each class), and ``<name>_overlay.jpg``.
         ``cityscapes``: Cityscapes' labelIds, whatever ids the data set stores, named ``<city>_<seq>_<frame>.png``.
         ``acdc``: class indices (Cityscapes' train ids), named as the image, for ACDC and Dark Zurich.
         ``voc``: class indices in a palette PNG of Pascal VOC's colours.
@@ -78,6 +78,15 @@ class Export:
             else np.arange(self.space.num_classes)
         )
         return table
+
+    @cached_property
+    def _palette(self) -> np.ndarray | None:
+        """256 x RGB: the colours that the data set stores, where it stores colours."""
+        if self.format != "ids" or not self.space.stored_colours:
+            return None
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: len(self.space.stored_colours)] = self.space.stored_colours
+        return palette
 
     def __str__(self) -> str:
         return f"{len(self.names or {})} predictions written to {self.folder} ({self.format})"
@@ -157,7 +166,7 @@ class Export:
         """
         name = (self.names or {}).get(key, key)
         try:
-            palette = VOC_PALETTE if self.format == "voc" else None
+            palette = VOC_PALETTE if self.format == "voc" else self._palette
             write_image(self.folder / f"{name}.png", self.table[prediction], palette)
             if image is not None and self.draws:
                 write_image(self.folder / f"{name}_overlay.jpg", overlay(image, prediction, self.space.colours))

@@ -6,11 +6,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from data_check import check, config
 from PIL import Image
 
 from seglab.data import Folder
 from seglab.data.cache import write_cache
 from seglab.data.decode import is_deep, read_ids, read_image, read_mask
+from seglab.evaluation.writer import Export
 from seglab.labels import IGNORE, colour_space, label_space
 from seglab.types import SeglabError
 
@@ -195,8 +197,29 @@ def test_masks_of_jpeg_become_the_nearest_where_that_is_wanted(tmp_path: Path) -
 def test_colours_become_the_nearest_where_that_is_wanted(tmp_path: Path) -> None:
     picture = np.repeat(np.repeat(PAINTED, 16, 0), 16, 1)
     Image.fromarray(picture).save(tmp_path / "a.jpg", quality=80, subsampling=0)
-    near = colour_space(["road", "car"], {"road": [128, 64, 128], "car": [0, 0, 142]}, [[0, 0, 0]], nearest=True)
+    near = colour_space(["road", "car"], COLOURS, [[0, 0, 0]], nearest=True)
     mask = read_mask(tmp_path / "a.jpg", near)
     assert [[int(np.median(mask[y : y + 16, x : x + 16])) for x in (0, 16)] for y in (0, 16)] == [[0, 1], [1, IGNORE]]
     with pytest.raises(SeglabError, match="cannot hold exact colours"):
         read_mask(tmp_path / "a.jpg", SPACE)
+
+
+def test_predictions_are_written_in_the_colours_of_the_masks(tmp_path: Path) -> None:
+    classes = np.array([[0, 1], [1, 0]], np.uint8)
+    Export(tmp_path, SPACE).write("a", classes)
+    assert np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))[0].tolist() == [[128, 64, 128], [0, 0, 142]]
+    assert np.array_equal(read_mask(tmp_path / "a.png", SPACE), classes)
+
+
+def test_the_check_shows_colours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(6):
+        (tmp_path / "i").mkdir(exist_ok=True)
+        Image.fromarray(np.roll(PHOTO, index, 0)).save(tmp_path / f"i/{index}.png")
+        Image.fromarray(np.resize(PAINTED[0], PHOTO.shape)).save(tmp_path / f"{index}.png")
+    colours = {"road": [128, 64, 128], "car": [9, 9, 9]}
+    arguments = {"root": str(tmp_path), "images": "i/*.png", "masks": "*.png", "colors": colours}
+    content = {"class_path": "Folder", "init_args": arguments | {"void_colors": [[0, 0, 142]]}}
+    code, out, _ = check(capsys, "-c", config(tmp_path / "c.yaml", data=content))
+    assert code == 1
+    assert "[128, 64, 128]" in out
+    assert "no mask shows car, and 50 % of the pixels are ignored (colours [0, 0, 142]): map the colours" in out

@@ -63,10 +63,11 @@ def unseen(stored: np.ndarray, space: LabelSpace) -> str | None:
     share = pixels[IGNORE] / max(1, pixels.sum())
     if not absent or share < MOSTLY or share == 1 or binary(stored, space):
         return None
-    ignored = ", ".join(str(id) for id in np.flatnonzero((stored > 0) & (space.decode == IGNORE)))
+    kind = "colours" if space.stored_colours else "ids"
+    ignored = ", ".join(space.stored_name(int(id)) for id in np.flatnonzero((stored > 0) & (space.decode == IGNORE)))
     return (
-        f"no mask shows {', '.join(absent)}, and {100 * share:.0f} % of the pixels are ignored (ids {ignored}): map "
-        "the ids of each class to it"
+        f"no mask shows {', '.join(absent)}, and {100 * share:.0f} % of the pixels are ignored ({kind} {ignored}): map "
+        f"the {kind} of each class to it"
     )
 
 

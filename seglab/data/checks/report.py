@@ -61,11 +61,17 @@ def _space_table(data: DataSet, title: str) -> Table:
     """How the stored ids are read: by class, and which are ignored."""
     space, own = data.space, data.own_space
     converted = space is not own
-    table = Table("class", "stored ids", *(["classes of the data set"] if converted else []), title=title)
+    table = Table(
+        "class",
+        "stored colours" if space.stored_colours else "stored ids",
+        *(["classes of the data set"] if converted else []),
+        title=title,
+    )
     for index, name in [*enumerate(space.names), (IGNORE, "ignored")]:
         stored = np.flatnonzero(space.decode == index)
         sources = [own.names[i] for i in dict.fromkeys(own.decode[stored].tolist()) if i < own.num_classes]
-        table.add_row(escape(name), ranges(stored.tolist()), *([escape(", ".join(sources))] if converted else []))
+        shown = ", ".join(map(space.stored_name, stored.tolist())) if space.stored_colours else ranges(stored.tolist())
+        table.add_row(escape(name), escape(shown), *([escape(", ".join(sources))] if converted else []))
     return table
 
 
