@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import warnings
+from functools import cache
 
 from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -45,7 +46,7 @@ def run(args: list[str]) -> None:
         show_help(args[0], args[2:])
         return
     silence()
-    gc.freeze()  # what imports made: looking through it again and again takes longer than listing a data set
+    _keep_imports()
     if rank():
         end_with_first()
     else:
@@ -72,6 +73,15 @@ def open_session(args: list[str]) -> Session:
     seed_everything(config.options.seed_everything, workers=True, verbose=False)
     place = find_place(config)
     return Session(config, place, build(config, place.checkpoint))
+
+
+@cache
+def _keep_imports() -> None:
+    """Spare the garbage collector what imports made: looking through it takes longer than listing a data set.
+
+    Once per process: what a first run leaves is garbage for the next one.
+    """
+    gc.freeze()
 
 
 def silence() -> None:

@@ -344,3 +344,12 @@ def test_many_classes_are_no_mixtures(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(arguments["ids"]) == 125, "0 to 124 occur"
     assert "nearest" not in arguments
     assert "values between" not in out
+
+
+def test_one_class_and_ignored_pixels_are_two_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(6):
+        photo(tmp_path / f"d/images/{index}.jpg")
+        mask(tmp_path / f"d/masks/{index}.png", [3, 255, 255])
+    arguments, out = init(tmp_path / "d", capsys)
+    assert (arguments["ids"], arguments["void"]) == ({3: "class_3", 255: "background"}, [])
+    assert "what looks ignored, which is taken for the background" in out

@@ -99,7 +99,12 @@ def propose(root: Path, name: str) -> Proposal:
         doubts.insert(
             0, f"the folders are those of {known}: if it is that, `--data {known.split()[0]}` knows its classes"
         )
-    if len(names) < 2:
+    if len(names) < 2 and classes.void:
+        for value in classes.void:
+            classes.names[value] = "background"
+        classes = classes._replace(void=[])
+        doubts.insert(0, f"the masks show {names[0]} and what looks ignored, which is taken for the background")
+    elif len(names) < 2:
         classes.names[_spare(classes, colours)] = "object"
         doubts.insert(0, f"the masks show one class alone, {names[0]}: training needs two")
     every = [item.image for items in parts.values() for item in items]

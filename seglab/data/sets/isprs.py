@@ -1,5 +1,6 @@
 """The aerial images of Potsdam and Vaihingen of ISPRS: six classes in colours."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +49,8 @@ class ISPRS(DataSet):
     ``top_mosaic_09cm_area1.tif`` in both folders, as distributed: masks of colours, black where boundaries
     are left out.
     The 14 and 17 tiles of the contest's test part, whose masks are public now, are val and test. Decode the tiles once
-    (``seglab data cache``): a crop would read 36 megapixels each time.
+    (``seglab data cache``): a crop would read 36 megapixels each time. mIoU5 is the mean without clutter, as papers
+    report it.
 
     Args:
         area: ``potsdam`` or ``vaihingen``.
@@ -57,7 +59,7 @@ class ISPRS(DataSet):
         boundaries: False: masks without boundaries (``_noBoundary``), of a folder that ``masks`` names.
     """
 
-    space = colour_space(list(COLOURS), COLOURS, [(0, 0, 0)])
+    space = replace(colour_space(list(COLOURS), COLOURS, [(0, 0, 0)]), subsets={"mIoU5": (0, 1, 2, 3, 4)})
     layout = "2_Ortho_RGB/top_potsdam_*_RGB.tif and 5_Labels_all/top_potsdam_*_label.tif, or as Vaihingen's"
 
     def __init__(
