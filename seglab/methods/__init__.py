@@ -8,6 +8,9 @@ from seglab.methods.adaptation.dacs import DACS
 from seglab.methods.adaptation.daformer import DAFormer
 from seglab.methods.adaptation.minent import MinEnt
 from seglab.methods.adaptation.proca import ProCA
+from seglab.methods.adaptation.proda import ProDA
+from seglab.methods.adaptation.proda_distillation import ProDADistillation
+from seglab.methods.adaptation.rccr import RCCR
 from seglab.methods.adaptation.spcl import SPCL
 from seglab.methods.additions.mic import MIC
 from seglab.methods.additions.pixel_contrast import PixelContrast
@@ -39,6 +42,7 @@ __all__ = [
     "MGD",
     "MIC",
     "PSMT",
+    "RCCR",
     "SPCL",
     "U2PL",
     "Addition",
@@ -54,6 +58,8 @@ __all__ = [
     "MinEnt",
     "PixelContrast",
     "ProCA",
+    "ProDA",
+    "ProDADistillation",
     "ReCo",
     "Schedule",
     "Supervised",
