@@ -174,7 +174,7 @@ def _text(
     if layout.splits:
         lines += [f"    splits: {_flow(layout.splits)}"]
     elif "{split}" not in layout.images + layout.masks:
-        lines += ["    holdout: 5 # every fifth image with a mask is val"]
+        lines += ["    holdout: 5 # every fifth image with a mask is val; frames of one video flatter: list parts then"]
     lines += _class_lines(content, classes, layout.kind == Kind.COLOURS)
     if content.blurred or any(path.lower().endswith(JPEG) for path in layout.masks.split(",")):
         lines.append("    nearest: true # values between those of the classes become the nearest one")
