@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo table test torture bench lint format clean
+.PHONY: demo table test torture bench gpu lint format clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "seglab needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.11" % v)'
@@ -36,6 +36,10 @@ torture: $(INSTALLED)  ## Kill runs at random moments until all are done; SEED=N
 
 bench: $(INSTALLED)  ## Speed and memory; each script writes its JSON beside itself.
 	set -e; for script in experiments/bench/[!_]*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$script; done
+
+gpu: $(INSTALLED)  ## On a GPU, in six minutes: training steps in a table, then its tests. UNIMATCH=DIR: the official step too.
+	UNIMATCH=$(UNIMATCH) $(BIN)/python experiments/bench/gpu.py
+	$(BIN)/python -m pytest -n 4 --dist worksteal -k on_a_gpu
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

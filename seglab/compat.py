@@ -10,6 +10,7 @@ __all__ = [
     *("IMPORT_MAPPING", "NAME_MAPPING", "ExperimentWriter", "BatchNorm", "Dropout", "ReportViewspec", "View"),
     *("copy_all", "disable_signal_vote", "purge_from", "is_logging_step", "lerp_all", "logged_values", "logged_step"),
     *("internal_names", "from_model", "to_model", "LazyInstance", "lazy_instance"),
+    *("allow_graphs", "find_cpp_compiler", "has_triton"),
 ]
 
 # Name here -> package, module, name there. Imported when asked for, so that light commands stay light.
@@ -69,6 +70,31 @@ def copy_all(ours: Any, theirs: Any) -> None:
     import torch
 
     torch._foreach_copy_(ours, theirs)
+
+
+def has_triton() -> bool:
+    """Whether Triton is installed and knows the GPU."""
+    from torch.utils._triton import has_triton as has
+
+    return has()
+
+
+def find_cpp_compiler() -> str:
+    """The C++ compiler that torch.compile would use; empty if there is none."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        return get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return ""
+
+
+def allow_graphs(number: int) -> None:
+    """Let torch.compile make so many graphs of one function before it gives up and runs the function as it is."""
+    import torch
+
+    torch._dynamo.config.recompile_limit = number
 
 
 # Lightning

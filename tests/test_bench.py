@@ -18,7 +18,9 @@ QUICK = {  # what the smallest setting of a script leaves out
     "overhead": ["--methods", "fixmatch", "mic"],
     "checkpoints": ["--methods", "supervised", "daformer"],
     "reseeding": ["--methods", "dacs"],
+    "kernels": ["--methods", "supervised", "unimatch", "fixmatch"],
 }
+LAUNCHES = {"supervised": 264, "unimatch": 816, "fixmatch": 670}  # of a step of the tiny network, without kernels.py
 
 
 def check_loader(result: dict[str, Any]) -> None:
@@ -84,6 +86,21 @@ def check_reseeding(result: dict[str, Any]) -> None:
 
 def check_variants(result: dict[str, Any]) -> None:
     assert {"plain", "bf16", "channels_last", "fused"} <= result["variants"].keys()
+
+
+def check_kernels(result: dict[str, Any]) -> None:
+    """No method may go back to launching what one launch does for many tensors: bounds are 3 % above what it was."""
+    assert result["methods"].keys() == LAUNCHES.keys()
+    for name, one in result["methods"].items():
+        assert 0.5 * LAUNCHES[name] < one["launches"] < 1.03 * LAUNCHES[name], (name, one["launches"])
+
+
+def check_gpu(result: dict[str, Any]) -> None:
+    assert result["items"].keys() == {"unimatch", "unimatch, bf16, channels_last, benchmark"}
+    for name, one in result["items"].items():
+        assert "error" not in one, (name, one)
+        assert one["launches"] > 0
+        assert one["ms"] > 0
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

@@ -127,11 +127,14 @@ def config(method: str, root: Path, network: Path, crop: Sequence[int], batch: i
         settings = {"root": root / folder, "crop": list(crop), "scale": [1, 1], "workers": workers}
         settings |= {f"{stream}_batch": batch}
         flags += [f"--data.{part}.{key}={value}" for key, value in settings.items()]
-    for name in TEACHERS.get(method, ()):
-        untrained = yaml.safe_load(network.read_text())
-        untrained["init_args"]["weights"] = "none"
-        flags += [f"--model.{name}", json.dumps(untrained)]
-    return [*files, *flags]
+    return [*files, *flags, *teachers(method, network)]
+
+
+def teachers(method: str, network: Path) -> list[str]:
+    """Flags of the frozen networks that a method takes from earlier runs: untrained ones of the student's form."""
+    untrained = yaml.safe_load(network.read_text())
+    untrained.get("init_args", {})["weights"] = "none"
+    return [part for name in TEACHERS.get(method, ()) for part in (f"--model.{name}", json.dumps(untrained))]
 
 
 def quiet() -> None:

@@ -10,6 +10,17 @@ from seglab.labels import IGNORE
 from seglab.types import SeglabError
 
 
+def counted(index: Tensor, size: int) -> Tensor:
+    """Occurrences of 0 ... size - 1 in B H W int64, without a wait for the device.
+
+    Not by ``torch.bincount``, which reads the largest value back to size its result. Each image is counted by itself:
+    on a GPU, additions to one place are made one after the other.
+    """
+    index = index.flatten(1)
+    counts = torch.zeros(len(index), size, dtype=torch.int64, device=index.device)
+    return counts.scatter_add_(1, index, torch.ones_like(index)).sum(0)
+
+
 class SegmentationMetric(Metric):
     """Mean IoU, IoU by class and accuracies over all pixels seen, summed over processes.
 
@@ -49,11 +60,8 @@ class SegmentationMetric(Metric):
         """Count predicted classes B H W against true ones (both int; true 255 = ignore)."""
         size = len(self.class_names)
         pair = target.long() * size + prediction
-        cell = torch.where(target == IGNORE, size * size, pair).flatten()
-        # Not torch.bincount: on a GPU it reads the largest value back to size its result, and the step waits for that.
-        counts = torch.zeros(size * size + 1, dtype=torch.int64, device=cell.device)
-        counts.scatter_add_(0, cell, torch.ones_like(cell))
-        self.confusion += counts[:-1].view(size, size)
+        cell = torch.where(target == IGNORE, size * size, pair)
+        self.confusion += counted(cell, size * size + 1)[:-1].view(size, size)
 
     def compute(self) -> dict[str, float]:
         """Scores in [0, 1] or NaN: mIoU, each subset, pixel_accuracy, mean_accuracy and IoU/<class>."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from seglab.evaluation.metric import counted
 from seglab.labels import IGNORE
 
 
@@ -31,9 +32,9 @@ class PseudoLabelQuality(Metric):
         """Count pseudo-labels B H W int64, of which ``selected`` (bool) are used, against hidden truth B H W uint8."""
         size, truth = len(self.class_names), truth.long()
         known = truth != IGNORE
-        cell = torch.where(known & selected, truth * size + label, size * size).flatten()
-        self.confusion += _count(cell, size * size + 1)[:-1].view(size, size)
-        self.seen += _count(torch.where(known, truth, size).flatten(), size + 1)[:-1]
+        cell = torch.where(known & selected, truth * size + label, size * size)
+        self.confusion += counted(cell, size * size + 1)[:-1].view(size, size)
+        self.seen += counted(torch.where(known, truth, size), size + 1)[:-1]
 
     def compute(self) -> dict[str, float]:
         """In [0, 1] or NaN: ``accuracy`` of selected pixels, ``coverage`` (share of pixels selected) and both by class.
@@ -50,8 +51,3 @@ class PseudoLabelQuality(Metric):
             scores[f"coverage/{name}"] = (truth[index] / seen[index]).item()
             scores[f"right/{name}"] = (hit[index] / seen[index]).item()
         return scores
-
-
-def _count(index: Tensor, size: int) -> Tensor:
-    """Occurrences of 0 ... size - 1; unlike bincount it does not wait for the device."""
-    return torch.zeros(size, dtype=torch.int64, device=index.device).scatter_add_(0, index, torch.ones_like(index))

@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.labels import LabelSpace
+from seglab.networks.compiled import compilable, same_layout
 from seglab.networks.heads import auxiliary_head, last_convolutions, projection_head, widen
 from seglab.ops.grid import last_map
-from seglab.ops.norm import batch_norms, replace_norms
+from seglab.ops.norm import apart, batch_norms, frozen_statistics, replace_norms, tells_apart
 from seglab.types import Output, SeglabError, SideOutput, require
 
 MeanStd = tuple[Sequence[float], Sequence[float]]
@@ -24,8 +25,13 @@ class Network(nn.Module, ABC):
     ``encode`` around ``prepare`` and ``decode`` around ``output``. Methods that perturb features, or compare them, call
     the two; all others the network itself.
 
-    Where a batch normalisation outside the encoder would see one value per channel in training, as behind a global
-    pooling with one image per step, it uses its running statistics for that call and leaves them alone.
+    Where a batch normalisation would see one value per channel in training, as behind a global pooling with one image
+    per step, it uses its running statistics for that call and leaves them alone.
+
+    What ``channels_last`` and ``compile`` change in numbers: each operation is the same, but sums run in another order
+    and fused operations round less often, so values differ in the last bits of the precision; with ``compile``, dropout
+    draws other random numbers from the same seed. Two runs with the same options on the same machine and versions stay
+    equal bit for bit, resumed or not.
 
     Attributes:
         space: the classes that it tells apart.
@@ -38,6 +44,7 @@ class Network(nn.Module, ABC):
         align_corners: of the interpolation of the logits.
         restores: whether ``output`` brings logits to the resolution of the image; a network that wraps this one, and
             fuses them before, turns it off.
+        joins: whether ``apart`` may compute several batches in one forward.
 
     Args:
         space: classes to tell apart.
@@ -56,17 +63,24 @@ class Network(nn.Module, ABC):
             0 for none.
         aux_weight: weight of the supervised loss of a second head on the encoder's last stage but one (layer 3 of a
             ResNet), its logits B K H W in ``side["aux"]``. 0 for none.
+        channels_last: keep weights and maps with their channels last in memory, as the tensor cores of GPUs want them:
+            faster there in bf16 or fp16, seldom on a CPU.
+        compile: run ``encode`` and ``decode`` through torch.compile while training, for teachers and frozen copies
+            too. The first steps then take minutes, once for every size of images and batches; for what is short, such
+            as tests, leave it. A GPU needs Triton, a CPU a C++ compiler.
 
     Raises:
         SeglabError: ``train_norms`` is not ``all`` and the encoder has no batch normalisation; a negative
-            ``projection`` or ``aux_weight``; a standard deviation that is not positive.
+            ``projection`` or ``aux_weight``; a standard deviation that is not positive; in the first compiled step,
+            there is no compiler.
     """
 
     encoder: nn.Module
     head: nn.Module
     feature_channels: int
     align_corners = False
-    restores = True
+    restores = joins = True
+    channels_last = compile_pieces = False
     mean: Tensor  # 1 3 1 1
     std: Tensor  # 1 3 1 1
 
@@ -81,6 +95,8 @@ class Network(nn.Module, ABC):
         channel_order: Literal["rgb", "bgr"] = "rgb",
         projection: int = 0,
         aux_weight: float = 0.0,
+        channels_last: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         require(projection >= 0, "network.projection", projection, "give a width, or 0 for none")
@@ -91,9 +107,16 @@ class Network(nn.Module, ABC):
         self.multiple, self.minimum = multiple, minimum
         self.train_norms, self.channel_order = train_norms, channel_order
         self.projection, self.aux_weight = projection, aux_weight
+        self.channels_last, self.compile_pieces = channels_last, compile
         self.heads = nn.ModuleDict()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("encode", "decode"):
+            if name in cls.__dict__:
+                setattr(cls, name, compilable(cls.__dict__[name]))
 
     def finish(self, aux_channels: int) -> None:
         """Build what the options ask for: the end of a subclass's constructor.
@@ -105,9 +128,9 @@ class Network(nn.Module, ABC):
             self.heads["projection"] = projection_head(self.feature_channels, self.projection)
         if self.aux_weight:
             self.heads["aux"] = self.auxiliary(aux_channels)
-        for part in self.children():
-            if part is not self.encoder:
-                replace_norms(part)
+        replace_norms(self)
+        if self.channels_last:
+            self.to(memory_format=torch.channels_last)
         norms = batch_norms(self.encoder)
         if self.train_norms != "all":
             remedy = "the encoder has no batch normalisation, so leave it at all"
@@ -168,7 +191,7 @@ class Network(nn.Module, ABC):
         if not image.is_floating_point():
             raise SeglabError(f"a network takes float images in [0, 1], not {image.dtype}: divide by 255 first")
         right, bottom = self._padding(image.shape[-1]), self._padding(image.shape[-2])
-        image = (image - self.mean) / self.std
+        image = (same_layout(image, self.channels_last) - self.mean) / self.std
         image = image.flip(1) if self.channel_order == "bgr" else image
         return F.pad(image, (0, right, 0, bottom)) if right or bottom else image
 
@@ -195,7 +218,8 @@ class Network(nn.Module, ABC):
         height, width = size
         extent = self.extent(size)
         if logits.shape[-2:] != extent:
-            logits = F.interpolate(logits, size=extent, mode="bilinear", align_corners=self.align_corners)
+            # Losses want classes apart in memory: here there are fewer pixels to move than behind the interpolation.
+            logits = F.interpolate(logits.contiguous(), size=extent, mode="bilinear", align_corners=self.align_corners)
         return logits[..., :height, :width]
 
     def extent(self, size: Sequence[int]) -> tuple[int, int]:
@@ -213,6 +237,61 @@ class Network(nn.Module, ABC):
             return tuple(self(image) for image in images)
         output: Output = self(torch.cat(images))
         return output.split([len(image) for image in images])
+
+    def apart(self, *images: Tensor, frozen: Sequence[bool] = ()) -> tuple[Output, ...]:
+        """As one forward after the other, B1 3 H W, B2 3 H W, ... -> that many outputs, but computed together.
+
+        Each batch is normalised with its own statistics. Batches of different sizes get a forward of their own.
+
+        Args:
+            frozen: for each batch, whether it leaves the running statistics alone; by default none does.
+        """
+        frozen = frozen or [False] * len(images)
+        if not self._joined({image.shape[1:] for image in images}):
+            outputs = []
+            for image, still in zip(images, frozen, strict=True):
+                with frozen_statistics(self, still):
+                    outputs.append(self(image))
+            return tuple(outputs)
+        numbers = [len(image) for image in images]
+        with apart(self, numbers, frozen):
+            output: Output = self(torch.cat(images))
+        return output.split(numbers)
+
+    def encode_apart(self, *images: Tensor, frozen: Sequence[bool] = ()) -> list[list[Tensor]]:
+        """The stages of several batches, as ``apart``."""
+        frozen = frozen or [False] * len(images)
+        if not self._joined({image.shape[1:] for image in images}):
+            parts = []
+            for image, still in zip(images, frozen, strict=True):
+                with frozen_statistics(self, still):
+                    parts.append(self.encode(image))
+            return parts
+        numbers = [len(image) for image in images]
+        with apart(self, numbers, frozen):
+            stages = self.encode(torch.cat(images))
+        return [list(part) for part in zip(*(stage.split(numbers) for stage in stages), strict=True)]
+
+    def decode_apart(
+        self, stages: Sequence[list[Tensor]], sizes: Sequence[Sequence[int]], frozen: Sequence[bool] = ()
+    ) -> tuple[Output, ...]:
+        """The outputs for the stages of several batches, whose images have ``sizes`` (height, width), as ``apart``."""
+        frozen = frozen or [False] * len(stages)
+        if not self._joined({tuple(size) for size in sizes}):
+            outputs = []
+            for part, size, still in zip(stages, sizes, frozen, strict=True):
+                with frozen_statistics(self, still):
+                    outputs.append(self.decode(part, size))
+            return tuple(outputs)
+        numbers = [len(part[0]) for part in stages]
+        with apart(self, numbers, frozen):
+            output: Output = self.decode([torch.cat(maps) for maps in zip(*stages, strict=True)], sizes[0])
+        return output.split(numbers)
+
+    def _joined(self, sizes: set[tuple[int, ...]]) -> bool:
+        """Whether batches of these sizes go through one forward."""
+        replace_norms(self)  # those that came later, or that a conversion made anew
+        return len(sizes) == 1 and self.joins and tells_apart(self)
 
     def grow(self, space: LabelSpace) -> None:
         """Tell more classes apart, in place: the classifier and the auxiliary head keep the weights of the old ones.
@@ -242,7 +321,7 @@ class Network(nn.Module, ABC):
         replace_norms(head)
         self.heads[name] = head
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def coarsest_channels(self) -> int:
         """Channels of the encoder's last feature map, seen in a forward of one black image."""
         mode, weight = self.training, next(self.encoder.parameters())

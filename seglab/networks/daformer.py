@@ -33,7 +33,8 @@ class DAFormerNetwork(Network):
         width: channels of each embedding, of each parallel convolution and of the fused map.
         dilations: of the parallel convolutions; 1 is a 1x1 convolution.
         dropout: share of the fused channels that are dropped in training.
-        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight``, ``channels_last`` and
+            ``compile`` of every network.
 
     Raises:
         SeglabError: an encoder that is unknown or has other strides, no dilations, a dropout outside [0, 1), or weights

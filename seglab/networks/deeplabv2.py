@@ -36,7 +36,8 @@ class DeepLabV2(Network):
         fused: width of the features of ProDA's head: the parallel convolutions, and a 1x1 one, lead to so many channels
             each, which are weighed by a squeeze and fused to as many; a 1x1 convolution classifies them. 256 in ProDA;
             0 for the head of the paper. A multiple of 32.
-        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight``, ``channels_last`` and
+            ``compile`` of every network.
 
     Raises:
         SeglabError: an encoder that is unknown or cannot be dilated, no rates, or weights that do not fit.

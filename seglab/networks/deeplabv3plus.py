@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.labels import LabelSpace
 from seglab.networks.base import Network
 from seglab.networks.encoders import dilated_encoder, find_encoder, mean_std, set_multi_grid, timm_name
-from seglab.networks.heads import convolution, separable
+from seglab.networks.heads import convolution, resized, separable
 from seglab.networks.weights import load_encoder_weights
 from seglab.types import Output, SeglabError, require
 
@@ -45,7 +44,8 @@ class DeepLabV3Plus(Network):
         aspp_slope: of leaky ReLU before and behind the joining convolution; 0: ReLU.
         align_corners: interpolation aligns the corners of images and maps, as all these papers' does. Crops of
             16 n + 1 pixels, such as 321, 513, 769 and 801, go with it, and nothing is padded.
-        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight``, ``channels_last`` and
+            ``compile`` of every network.
 
     Raises:
         SeglabError: an encoder that is unknown, cannot be dilated or has no stage of stride 4, a setting outside its
@@ -103,7 +103,7 @@ class DeepLabV3Plus(Network):
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
         low = self.reduce(stages[self.low])
         context = self.aspp_dropout(self.aspp(stages[-1]))
-        context = F.interpolate(context, low.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+        context = resized(context, low.shape[-2:], self.align_corners)
         features = self.fuse(torch.cat([low, context], 1))
         return self.output(self.head(features), features, stages, size)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from seglab.labels import LabelSpace
 from seglab.networks.base import Network
 from seglab.networks.encoders import find_encoder, mean_std, timm_name
+from seglab.networks.heads import resized
 from seglab.networks.weights import load_encoder_weights
 from seglab.types import Output, SeglabError
 
@@ -37,7 +38,8 @@ class DPT(Network):
         width: width of the fusion.
         freeze_encoder: train the head alone.
         encoder_options: further arguments of timm's model, such as ``depth`` or ``drop_path_rate``.
-        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight``, ``channels_last`` and
+            ``compile`` of every network.
 
     Raises:
         SeglabError: an encoder that is unknown or no vision transformer, layers it does not have, other than four
@@ -124,7 +126,7 @@ class Fusion(nn.Module):
                 fused = fused + self.lateral[level](maps[level])
             # The pointwise convolution comes before the interpolation, with which it commutes: a quarter of the work.
             fused = self.out[level](self.merge[level](fused))
-            fused = F.interpolate(fused, sizes[level], mode="bilinear", align_corners=False)
+            fused = resized(fused, sizes[level])
         return fused
 
 

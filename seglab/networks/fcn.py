@@ -32,7 +32,8 @@ class FCN(Network):
         output_stride: pixels of the image per pixel of the last stage: 8, 16 or 32. Not every encoder can be dilated.
         skips: strides of the earlier stages whose scores are added, coarse to fine.
         dropout: before the last convolution.
-        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight``, ``channels_last`` and
+            ``compile`` of every network.
 
     Raises:
         SeglabError: an encoder that is unknown, cannot be dilated or has no stage of such a stride, or weights that do

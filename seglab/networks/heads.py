@@ -24,11 +24,22 @@ def separable(channels: int, width: int, dilation: int = 1) -> nn.Sequential:
     return nn.Sequential(depthwise, convolution(channels, width))
 
 
+def resized(features: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """Features B D h w at another height and width, bilinear, in the precision that they have.
+
+    Autocast would make 32 bits of them on a GPU, twice as much to move, for a convolution that rounds them again.
+    """
+    if features.dtype not in (torch.bfloat16, torch.float16):
+        return F.interpolate(features, list(size), mode="bilinear", align_corners=align_corners)
+    with torch.autocast(features.device.type, enabled=False):
+        return F.interpolate(features, list(size), mode="bilinear", align_corners=align_corners)
+
+
 def embedded(embeddings: nn.ModuleList, stages: Sequence[Tensor]) -> Tensor:
     """Stages of an encoder, each through its own 1x1 convolution, at the grid of the first: B (sum of widths) h w."""
     grid = stages[0].shape[-2:]
     parts = [
-        F.interpolate(embed(stage), size=grid, mode="bilinear", align_corners=False)  # B width h w
+        resized(embed(stage), grid)  # B width h w
         for embed, stage in zip(embeddings, stages, strict=True)
     ]
     return torch.cat(parts, 1)

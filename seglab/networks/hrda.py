@@ -45,6 +45,8 @@ class HRDA(Network):
             logits have none.
     """
 
+    joins = False  # a forward draws its own window
+
     def __init__(
         self,
         space: LabelSpace,
@@ -217,7 +219,7 @@ def _resized(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, list(size), mode="bilinear", align_corners=False)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _probe(network: Network) -> tuple[list[Tensor], Tensor]:
     """Feature maps and logits on their own grid of the smallest image that a network takes."""
     training = network.training

@@ -53,7 +53,8 @@ class Segmenter(Network):
         decoder_options: further arguments of the decoder as segmentation-models-pytorch names them
             (``decoder_channels``, ``decoder_atrous_rates``, ``encoder_depth``), or of a timm encoder
             (``drop_path_rate``).
-        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight`` of every network.
+        common: ``train_norms``, ``mean_std``, ``channel_order``, ``projection``, ``aux_weight``, ``channels_last`` and
+            ``compile`` of every network.
 
     Raises:
         SeglabError: an unknown decoder, encoder or option, a stride they do not support, or weights that do not fit.

@@ -5,7 +5,7 @@ Embeddings are used as they are given: normalise them where a paper says cosine.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from seglab.ops.ranks import total
 from seglab.types import require
 
 PAIRS = 1 << 22  # similarities held at once: 16 MB a tensor
+LOW = -1e30  # a similarity whose exponential is 0
 
 
 def info_nce(
@@ -53,8 +54,7 @@ def info_nce(
     def chunk(query: Tensor, positive: Tensor, *own: Tensor) -> Tensor:
         if labels is not None:
             *own, label = own  # type: ignore[assignment]
-        others = own[0] if negatives.ndim == 3 else _wide(negatives)
-        others = others if index is None else others[own[0]]
+        others = _wide(own[0] if negatives.ndim == 3 else negatives if index is None else negatives[own[0]])
         similar = (query * positive).sum(1) / temperature
         opposed = torch.einsum("nd,nmd->nm" if others.ndim == 3 else "nd,md->nm", query, others) / temperature
         if counted is not None:
@@ -64,11 +64,39 @@ def info_nce(
             opposed = opposed.masked_fill(alike, torch.finfo(opposed.dtype).min)
         return F.softplus(opposed.logsumexp(1) - similar)
 
-    own = [_wide(negatives)] if negatives.ndim == 3 else []
+    own = [negatives] if negatives.ndim == 3 else []
     own += [x for x in (index, counted, labels and labels[0]) if x is not None]
     width = negatives.shape[-2] if index is None else index.shape[1] * negatives.shape[1]
     with torch.autocast(query.device.type, enabled=False):
-        return _by_rows(chunk, [_wide(query), _wide(positive), *own], width, pairs)
+        query, positive = _wide(query), _wide(positive)
+        if index is not None and counted is None and not (positive.requires_grad or negatives.requires_grad):
+            loss: Tensor = _Queries.apply(query, positive, negatives, index, temperature, max(1, pairs // width))
+            return loss
+        return _by_rows(chunk, [query, positive, *own], width, pairs)
+
+
+class _Queries(torch.autograd.Function):
+    """``info_nce`` where queries alone learn: their gradient comes along with the loss, and no embedding is kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, positive: Tensor, negatives: Tensor, index: Tensor, temperature: float, size: int
+    ) -> Tensor:
+        losses, gradients = [], []
+        for q, p, places in zip(query.split(size), positive.split(size), index.split(size), strict=True):
+            others = _wide(negatives[places])  # n M D
+            opposed = torch.bmm(others, q.unsqueeze(2)).squeeze(2) / temperature
+            margin = opposed.logsumexp(1) - (q * p).sum(1) / temperature
+            losses.append(F.softplus(margin))
+            drawn = torch.bmm(opposed.softmax(1).unsqueeze(1), others).squeeze(1) - p
+            gradients.append(drawn * (margin.sigmoid() / temperature).unsqueeze(1))
+        ctx.save_for_backward(torch.cat(gradients))
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream.unsqueeze(1), *[None] * 5
 
 
 def supervised_info_nce(
@@ -85,7 +113,8 @@ def supervised_info_nce(
 
     -1/|P| times the sum over positives p of log(e^s_p / (e^s_p + sum of e^s_n over all negatives)): each positive
     stands against the negatives alone, not against the other positives (Wang et al., ICCV 2021). Chunks of anchors are
-    computed one after the other, and again in the backward pass: memory grows with N + M, not with N x M.
+    computed one after the other, and again in the backward pass where keys learn: memory grows with N + M, not with
+    N x M.
 
     Args:
         anchors: N D.
@@ -105,21 +134,104 @@ def supervised_info_nce(
     with torch.autocast(anchors.device.type, enabled=False):
         anchors, keys = _wide(anchors), _wide(keys)
         weight = torch.ones_like(keys[:, 0]) if key_weight is None else _wide(key_weight)
-        key_row = torch.arange(len(keys), device=keys.device)
+        weights = weight if weight.ndim == 2 else weight.unsqueeze(1)  # M R
+        size = max(1, pairs // max(1, len(keys)))
+        loss: Tensor = _Pairs.apply(anchors, keys, weights, anchor_label, key_label, temperature, same_rows, size)
+        return loss if weight.ndim == 2 else loss.squeeze(1)
 
-        def chunk(anchor: Tensor, label: Tensor, row: Tensor, keys: Tensor, weight: Tensor) -> Tensor:
-            label, row = label.unsqueeze(1), row.unsqueeze(1)  # n 1
-            usable = key_label != IGNORE if not same_rows else (key_label != IGNORE) & (key_row != row)
-            positive = (label == key_label) & (label != IGNORE) & usable  # n M
-            negative = (label != key_label) & usable
-            similarity = anchor @ keys.T / temperature
-            opposed = similarity.masked_fill(~negative, torch.finfo(similarity.dtype).min).logsumexp(1, keepdim=True)
-            loss = torch.where(positive, F.softplus(opposed - similarity), 0.0) @ weight  # n or n R
-            number = positive.sum(1).clamp(min=1)
-            return loss / (number if weight.ndim == 1 else number.unsqueeze(1))
 
-        anchor_row = torch.arange(len(anchors), device=anchors.device)
-        return _by_rows(chunk, [anchors, anchor_label, anchor_row], len(keys), pairs, [keys, weight])
+class _Pairs(torch.autograd.Function):
+    """``supervised_info_nce`` on chunks of anchors.
+
+    With one weighting the gradient of the anchors is computed along with the loss, so that similarities are computed
+    twice only where keys or weights learn.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        anchors: Tensor,
+        keys: Tensor,
+        weights: Tensor,
+        anchor_label: Tensor,
+        key_label: Tensor,
+        temperature: float,
+        same_rows: bool,
+        size: int,
+    ) -> Tensor:
+        ctx.save_for_backward(anchors, keys, weights, anchor_label, key_label)
+        ctx.temperature, ctx.same_rows, ctx.size = temperature, same_rows, size
+        at_once = ctx.needs_input_grad[0] and weights.shape[1] == 1
+        losses, gradients = [], []
+        for begin in range(0, max(1, len(anchors)), size):
+            part = slice(begin, begin + size)
+            chunk = _chunk(anchors[part], keys, anchor_label[part], key_label, temperature, begin if same_rows else -1)
+            losses.append(chunk.loss @ weights / chunk.number)
+            if at_once:
+                gradients.append(chunk.slope(weights.T) @ keys / (temperature * chunk.number))
+        ctx.gradient = torch.cat(gradients) if at_once else None
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        anchors, keys, weights, anchor_label, key_label = ctx.saved_tensors
+        of_anchors = None if ctx.gradient is None else ctx.gradient * upstream
+        later, need_keys, need_weights = ctx.needs_input_grad[:3]
+        later = later and of_anchors is None
+        if not (later or need_keys or need_weights):
+            return of_anchors, *[None] * 7
+        of_keys, of_weights, parts = torch.zeros_like(keys), torch.zeros_like(weights), []
+        with torch.autocast(anchors.device.type, enabled=False):
+            for begin in range(0, max(1, len(anchors)), ctx.size):
+                part, row = slice(begin, begin + ctx.size), begin if ctx.same_rows else -1
+                chunk = _chunk(anchors[part], keys, anchor_label[part], key_label, ctx.temperature, row)
+                share = upstream[part] / chunk.number  # n R
+                if need_weights:
+                    of_weights.addmm_(chunk.loss.T, share)
+                if later or need_keys:
+                    slope = chunk.slope(share @ weights.T) / ctx.temperature
+                    of_keys.addmm_(slope.T, anchors[part])
+                    parts.append(slope @ keys if later else slope[:, :0])
+        of_anchors = torch.cat(parts) if later else of_anchors
+        return of_anchors, of_keys if need_keys else None, of_weights if need_weights else None, *[None] * 5
+
+
+class _Chunk(NamedTuple):
+    """Some anchors against all keys, n M each. With e = exp of a similarity and S the sum of e over the negatives:"""
+
+    loss: Tensor  # log((e + S) / e), 0 where the key is no positive
+    positive: Tensor  # bool
+    negative: Tensor  # e, 0 where the key is no negative
+    both: Tensor  # e + S
+    number: Tensor  # n 1, positives of an anchor, at least 1
+
+    def slope(self, weight: Tensor) -> Tensor:
+        """Derivative of the sum of weight x loss with respect to each similarity: n M, weights n M or 1 M."""
+        share = torch.where(self.positive, weight / self.both, 0.0)
+        total = self.negative.sum(1, keepdim=True)
+        return (self.negative * share.sum(1, keepdim=True)).sub_(share.mul_(total))
+
+
+def _chunk(
+    anchors: Tensor, keys: Tensor, anchor_label: Tensor, key_label: Tensor, temperature: float, first: int
+) -> _Chunk:
+    """Anchors n D and keys M D; ``first``: the key that is the pixel of the first anchor, or -1."""
+    ignored = torch.where(key_label == IGNORE, LOW, 0.0).to(keys.dtype)
+    similarity = torch.addmm(ignored, anchors, keys.T, alpha=1 / temperature)
+    positive = anchor_label.masked_fill(anchor_label == IGNORE, -1).unsqueeze(1) == key_label  # n M
+    own = torch.arange(len(anchors), device=keys.device)
+    if first >= 0:
+        positive[own, first + own] = True  # for now: no negative either
+    # Relative to the largest negative: their sum is 1 or more, and what overflows is a positive without any loss. A
+    # positive so far below them that its exponential would be 0 has a loss of 80.
+    similarity -= similarity.masked_fill(positive, LOW).amax(1, keepdim=True)
+    both = similarity.clamp_(min=-80.0).exp_()
+    negative = both.masked_fill(positive, 0.0)
+    total = negative.sum(1, keepdim=True)
+    if first >= 0:
+        positive[own, first + own] = False
+    loss = torch.where(positive, torch.log1p(total / both), 0.0)
+    return _Chunk(loss, positive, negative, both.add_(total), positive.sum(1, keepdim=True).clamp(min=1))
 
 
 def regional_contrast(
@@ -318,13 +430,15 @@ class QueueContrast(nn.Module):
         anchor, valid = choose(candidates.T, self.settings.anchors)  # K n
         negative, present = choose(cells.negative.T, self.settings.enqueued)
         self.queue.enqueue(F.normalize(cells.key, dim=1).half()[negative], present & active)
-        negatives, filled = self.queue.sample(anchor.shape[1] * self.settings.negatives)
+        row, filled = self.queue.draw(anchor.shape[1] * self.settings.negatives)
 
         loss = info_nce(
             F.normalize(cells.embedding[anchor.flatten()], dim=1),
             F.normalize(sums, dim=1).repeat_interleave(anchor.shape[1], 0),
-            negatives.view(anchor.numel(), self.settings.negatives, self.settings.dim),
+            self.queue.storage,
             self.settings.temperature,
+            index=row.view(anchor.numel(), self.settings.negatives),
+            pairs=16 * PAIRS if row.is_cuda else PAIRS // 4,  # few kernels there, what a cache holds here
         ).view_as(anchor)
         valid = valid & (filled & (number > 0)).unsqueeze(1)
         by_class = torch.where(valid, loss, 0.0).sum(1) / valid.sum(1).clamp(min=1)

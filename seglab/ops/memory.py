@@ -291,9 +291,15 @@ class ClassQueue(nn.Module):
     @torch.no_grad()
     def sample(self, number: int) -> tuple[Tensor, Tensor]:
         """``number`` embeddings of each class, with replacement: K n D float32; K bool, False if it has none."""
+        row, filled = self.draw(number)
+        return self.storage[row].float(), filled
+
+    @torch.no_grad()
+    def draw(self, number: int) -> tuple[Tensor, Tensor]:
+        """As ``sample``, but the rows of ``storage`` in which they lie: K n."""
         share = torch.rand(len(self.size), number, device=self.storage.device)
         place = (share * self.filled.unsqueeze(1)).long().minimum((self.filled - 1).clamp(min=0).unsqueeze(1))
-        return self.storage[self.first.unsqueeze(1) + place].float(), self.filled > 0
+        return self.first.unsqueeze(1) + place, self.filled > 0
 
 
 class RecentSteps(nn.Module):

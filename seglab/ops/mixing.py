@@ -180,9 +180,15 @@ def cutmix_partner(unlabeled: Pixels, labeled: Pixels) -> Pixels:
     The batch is rolled by one: with two images or more nobody is its own partner, as the middle of a flip would be.
     The labeled image is resized if its size is another.
     """
-    if len(unlabeled.image) > 1:
-        return Pixels(*(x.roll(1, 0) for x in unlabeled))
-    return resized(Pixels(*(x[:1] for x in labeled)), unlabeled.image.shape[-2:])
+    return Pixels(*(partner(x, y) for x, y in zip(unlabeled, labeled, strict=True)))
+
+
+def partner(unlabeled: Tensor, labeled: Tensor) -> Tensor:
+    """``cutmix_partner`` of images alone, or of another map: B ..., labeled B' ... -> B ..."""
+    if len(unlabeled) > 1:
+        return unlabeled.roll(1, 0)
+    one, size = labeled[:1], unlabeled.shape[-2:]
+    return one if one.shape[-2:] == size else _resize(one, size)
 
 
 def mix(mask: Tensor, new: Pixels, old: Pixels) -> Pixels:

@@ -1,11 +1,11 @@
 """Batch normalisation: which images enter its running statistics, and which ranks share them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from timm.layers import BatchNormAct2d, convert_sync_batchnorm
+from timm.layers import BatchNormAct2d, SyncBatchNormAct, convert_sync_batchnorm
 from torch import Tensor, nn
 
 from seglab.compat import BatchNorm
@@ -35,27 +35,114 @@ def frozen_statistics(module: nn.Module, frozen: bool = True) -> Iterator[None]:
             norm.momentum = momentum
 
 
-class SingleValueBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation that also trains on one value per channel (B h w = 1), where there is no variance.
+@contextmanager
+def apart(module: nn.Module, sizes: Sequence[int], frozen: Sequence[bool]) -> Iterator[None]:
+    """Inside the block, parts of a batch are normalised as in a forward of their own each.
 
-    For such a call it uses its running statistics, and leaves them alone.
+    One forward of all of them then computes what several would, with a third of the launches for three.
+
+    Args:
+        module: whose norms ``replace_norms`` has replaced.
+        sizes: images of each part, in their order.
+        frozen: for each part, whether it leaves the running statistics alone.
+
+    Raises:
+        SeglabError: a batch normalisation in training mode cannot tell parts apart.
+    """
+    norms = [norm for norm in batch_norms(module) if norm.training]
+    for norm in norms:
+        if not isinstance(norm, Parts):
+            raise SeglabError(f"{type(norm).__name__} cannot normalise parts of a batch apart: replace_norms first")
+    for norm in norms:
+        norm.parts = tuple(zip(sizes, frozen, strict=True))
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.parts = ()
+
+
+class Parts(BatchNorm):
+    """A batch normalisation that can take the statistics of parts of a batch apart.
+
+    Attributes:
+        parts: images of each part, and whether it leaves the running statistics alone; empty: one part.
     """
 
+    parts: tuple[tuple[int, bool], ...] = ()
+
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and x.numel() == x.shape[1]:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
+        if not self.training or not self.parts:
+            return self.finished(self.part(x, self.momentum))
+        pieces = zip(x.split([size for size, _ in self.parts]), self.parts, strict=True)
+        return self.finished(torch.cat([self.part(x, 0.0 if frozen else self.momentum) for x, (_, frozen) in pieces]))
+
+    def part(self, x: Tensor, momentum: float | None) -> Tensor:
+        """One part normalised; one value per channel (B h w = 1) has no variance: by the running statistics."""
+        # The counter of batches stays as it is: with a number as momentum nothing reads it, and it is a launch each.
+        whole = self.training and x.numel() > x.shape[1]
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, whole, momentum or 0.0, self.eps
+        )
+
+    def finished(self, x: Tensor) -> Tensor:
+        """What comes after the normalisation."""
+        return x
+
+
+class PartsBatchNorm2d(Parts, nn.BatchNorm2d):
+    """``nn.BatchNorm2d`` whose parts can be normalised apart; trains on single values too."""
+
+
+class PartsBatchNormAct2d(Parts, BatchNormAct2d):
+    """timm's ``BatchNormAct2d`` likewise."""
+
+    def finished(self, x: Tensor) -> Tensor:
+        done: Tensor = self.act(self.drop(x))
+        return done
+
+
+class PartsSyncBatchNorm(Parts, nn.SyncBatchNorm):
+    """``nn.SyncBatchNorm`` likewise, over the images of all ranks."""
+
+    def part(self, x: Tensor, momentum: float | None) -> Tensor:
+        own, self.momentum = self.momentum, momentum
+        try:
+            done: Tensor = nn.SyncBatchNorm.forward(self, x)
+        finally:
+            self.momentum = own
+        return done
+
+
+class PartsSyncBatchNormAct(PartsSyncBatchNorm, SyncBatchNormAct):
+    """timm's ``SyncBatchNormAct`` likewise."""
+
+    def finished(self, x: Tensor) -> Tensor:
+        done: Tensor = self.act(self.drop(x))  # type: ignore[operator]
+        return done
+
+
+REPLACED: dict[type, type[Parts]] = {
+    nn.BatchNorm2d: PartsBatchNorm2d,
+    BatchNormAct2d: PartsBatchNormAct2d,
+    nn.SyncBatchNorm: PartsSyncBatchNorm,
+    SyncBatchNormAct: PartsSyncBatchNormAct,
+}
 
 
 def replace_norms(module: nn.Module) -> None:
-    """Let every plain ``nn.BatchNorm2d`` inside a module train on single values; parameters and buffers stay."""
-    for name, child in module.named_children():
-        if type(child) is nn.BatchNorm2d:
-            norm = SingleValueBatchNorm2d(child.num_features, child.eps, child.momentum, child.affine)
-            norm._parameters, norm._buffers, norm.training = child._parameters, child._buffers, child.training
-            setattr(module, name, norm)
-        else:
-            replace_norms(child)
+    """Let the batch normalisations inside a module take parts of a batch apart, in place; tensors and names stay.
+
+    Left as they are: those without running statistics or with a running mean over all batches, and unknown classes.
+    """
+    for norm in batch_norms(module):
+        if type(norm) in REPLACED and norm.track_running_stats and norm.momentum is not None:
+            norm.__class__ = REPLACED[type(norm)]
+
+
+def tells_apart(module: nn.Module) -> bool:
+    """Whether ``apart`` can be used."""
+    return all(isinstance(norm, Parts) for norm in batch_norms(module) if norm.training)
 
 
 def local_statistics(module: nn.Module) -> dict[str, Tensor]:
@@ -69,7 +156,7 @@ def local_statistics(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
-class SyncBatchNormOnCPU(BatchNorm):
+class SyncBatchNormOnCPU(Parts):
     """What torch has for GPUs alone: normalises over the images of all ranks while it trains.
 
     Args:
@@ -85,30 +172,33 @@ class SyncBatchNormOnCPU(BatchNorm):
     def _check_input_dim(self, x: Tensor) -> None:
         """Any number of dimensions."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.drop(self._normalised(x) if self.training else super().forward(x)))
+    def finished(self, x: Tensor) -> Tensor:
+        done: Tensor = self.act(self.drop(x))
+        return done
 
-    def _normalised(self, x: Tensor) -> Tensor:
+    def part(self, x: Tensor, momentum: float | None) -> Tensor:
         """B C ... normalised over the images of all ranks."""
+        if not self.training:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         rows = x.transpose(0, 1).flatten(1).double()  # C n
         number = torch.full_like(rows[:, 0], rows.shape[1])
         count, mean, square = Total.apply(torch.stack([number, rows.sum(1), rows.square().sum(1)])).unbind()
         mean, square = mean / count, square / count
         variance = square - mean.square()
         if self.track_running_stats:
-            self._remember(mean.detach(), (variance * count / (count - 1)).detach())
+            self._remember(mean.detach(), (variance * count / (count - 1)).detach(), momentum)
         shape = [-1] + [1] * (x.ndim - 2)
         y = (x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
         if self.weight is not None:
             y = y * self.weight.view(shape)
         return (y if self.bias is None else y + self.bias.view(shape)).to(x.dtype)
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _remember(self, mean: Tensor, variance: Tensor, momentum: float | None) -> None:
         assert self.num_batches_tracked is not None
         assert self.running_mean is not None
         assert self.running_var is not None
         self.num_batches_tracked.add_(1)
-        share = self.momentum if self.momentum is not None else 1.0 / self.num_batches_tracked.item()
+        share = momentum if momentum is not None else 1.0 / self.num_batches_tracked.item()
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)
 
@@ -123,13 +213,14 @@ def synchronised(module: nn.Module, device: torch.device) -> nn.Module:
         SeglabError: a batch normalisation does more than these conversions know of.
     """
     for norm in batch_norms(module):
-        known = (
-            isinstance(norm, BatchNormAct2d | nn.SyncBatchNorm | SingleValueBatchNorm2d)
-            or type(norm).forward is BatchNorm.forward
-        )
+        known = isinstance(norm, BatchNormAct2d | nn.SyncBatchNorm | Parts) or type(norm).forward is BatchNorm.forward
         if not known:
             raise SeglabError(f"{type(norm).__name__} has no synchronised form: set trainer.sync_batchnorm to false")
-    return _on_cpu(module) if device.type == "cpu" else convert_sync_batchnorm(module)
+    if device.type == "cpu":
+        return _on_cpu(module)
+    module = convert_sync_batchnorm(module)
+    replace_norms(module)
+    return module
 
 
 def _on_cpu(module: nn.Module) -> nn.Module:

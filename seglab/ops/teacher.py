@@ -1,6 +1,7 @@
 """Networks that answer and do not learn: the mean teacher, and a frozen copy."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Self
 
@@ -66,6 +67,11 @@ class Teacher(nn.Module):
     def split(self, *images: Tensor) -> tuple[Output, ...]:
         """Several batches in one forward, as ``Network.split``."""
         return self.network.split(*images)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def apart(self, *images: Tensor, frozen: Sequence[bool] = ()) -> tuple[Output, ...]:
+        """Several batches in one forward, each with statistics of its own, as ``Network.apart``."""
+        return self.network.apart(*images, frozen=frozen)  # type: ignore[operator]
 
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:

@@ -1,12 +1,13 @@
 import copy
 from collections.abc import Iterable
+from types import SimpleNamespace
 
 import pytest
 import torch
 from spaces import classes
 from torch import nn
 
-from seglab.methods.optim import Schedule, build_optimizer, follow_config, parameter_groups
+from seglab.methods.optim import Schedule, build_optimizer, follow_config, fuse, parameter_groups
 from seglab.networks import Segmenter
 from seglab.types import SeglabError
 
@@ -155,3 +156,27 @@ def test_joint_state_is_saved_and_restored_as_one() -> None:
     for ours, theirs in zip(again.parameters(), whole.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert {round(group["lr"], 6) for group in restored.param_groups} == {0.06, 0.006}
+
+
+ON_A_GPU = SimpleNamespace(is_cuda=True, is_floating_point=lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "fused"),
+    [
+        (torch.optim.SGD, {}, True),
+        (torch.optim.AdamW, {}, True),
+        (torch.optim.SGD, {"foreach": True}, None),  # the config's choice
+        (torch.optim.SGD, {"fused": False}, False),
+        (torch.optim.Adagrad, {}, None),  # has a kernel for all tensors on a CPU alone
+    ],
+)
+def test_one_kernel_steps_all_tensors_on_a_gpu_unless_the_config_chooses(
+    kind: type, options: dict, fused: bool | None
+) -> None:
+    on_a_cpu = kind([nn.Parameter(torch.ones(2))], lr=0.1, **options)
+    fuse(on_a_cpu)
+    assert on_a_cpu.param_groups[0]["fused"] is options.get("fused")
+    on_a_cpu.param_groups[0]["params"] = [ON_A_GPU]
+    fuse(on_a_cpu)
+    assert on_a_cpu.param_groups[0]["fused"] is fused

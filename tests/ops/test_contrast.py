@@ -128,6 +128,13 @@ def test_gradients_are_those_of_finite_differences():
     label, key_label = torch.tensor([0, 1, IGNORE, 2]), torch.tensor([0, 0, 1, 1, IGNORE, 0])
     torch.autograd.gradcheck(lambda a, k: supervised_info_nce(a, k, label, key_label, 0.5, pairs=7), (anchors, keys))
     torch.autograd.gradcheck(lambda a, k: info_nce(a, a.flip(0), k, 0.5, pairs=7), (anchors, keys))
+    positive, index = keys.detach()[:4], torch.tensor([[0, 1], [2, 2], [5, 0], [3, 4]])  # queries alone learn
+    torch.autograd.gradcheck(lambda a: info_nce(a, positive, keys.detach(), 0.5, index=index, pairs=7), anchors)
+    alone, gathered = (
+        info_nce(anchors, positive, others, 0.5, index=which)
+        for others, which in ((keys.detach(), index), (keys.detach()[index], None))
+    )
+    torch.testing.assert_close(alone, gathered)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -6,7 +8,14 @@ from probes import on_two_ranks
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from seglab.ops.norm import frozen_statistics, local_statistics, synchronised
+from seglab.ops.norm import (
+    apart,
+    frozen_statistics,
+    local_statistics,
+    replace_norms,
+    synchronised,
+    tells_apart,
+)
 from seglab.ops.ranks import average_
 from seglab.types import SeglabError
 
@@ -102,3 +111,34 @@ def test_an_unknown_normalisation_is_refused() -> None:
 
     with pytest.raises(SeglabError, match=r"Odd.*sync_batchnorm"):
         synchronised(nn.Sequential(Odd(3)), CPU)
+
+
+@pytest.mark.parametrize("convert", [lambda module: module, lambda module: synchronised(module, CPU)])
+def test_parts_of_a_batch_are_normalised_as_in_forwards_of_their_own(convert: Callable) -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), BatchNormAct2d(4), nn.Conv2d(4, 5, 1), nn.BatchNorm2d(5, momentum=0.3))
+    replace_norms(layers)
+    one, two = convert(deepcopy(layers).double().train()), convert(deepcopy(layers).double().train())
+    parts = [torch.rand(size, 3, 6, 6, dtype=torch.double) + shift for size, shift in ((2, 0.0), (3, 5.0), (1, 9.0))]
+    with apart(one, [2, 3, 1], [False, True, False]):
+        together = one(torch.cat(parts))
+    alone = [two(parts[0])]
+    with frozen_statistics(two):
+        alone.append(two(parts[1]))
+    alone.append(two(parts[2]))
+    torch.testing.assert_close(together, torch.cat(alone))
+    for output in (together, torch.cat(alone)):
+        output.square().sum().backward()
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+    for a, b in zip(one.buffers(), two.buffers(), strict=True):
+        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(one(parts[0]), two(parts[0]), msg="behind the block the batch is one again")
+
+
+def test_a_normalisation_that_cannot_tell_parts_apart_says_so() -> None:
+    module = nn.Sequential(nn.BatchNorm2d(3, momentum=None)).train()
+    replace_norms(module)
+    assert not tells_apart(module)
+    with pytest.raises(SeglabError, match="BatchNorm2d"), apart(module, [1, 1], [False, False]):
+        pass

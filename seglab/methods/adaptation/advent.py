@@ -71,7 +71,7 @@ class AdvEnt(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
-        out_s, out_t = self.student(source["image"]), self.student(target["image"])
+        out_s, out_t = self.student.apart(source["image"], target["image"])
         self.log_pseudo_quality(hard_label(out_t.logits), target["valid"])
 
         maps_s = self_information(out_s.logits) * source["valid"].unsqueeze(1)  # padding tells nothing

@@ -69,7 +69,7 @@ class CLAN(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
-        out_s, out_t = self.student(source["image"]), self.student(target["image"])
+        out_s, out_t = self.student.apart(source["image"], target["image"])
         self.log_pseudo_quality(hard_label(out_t.logits), target["valid"])
 
         first_s, second_s = self.classify(out_s)

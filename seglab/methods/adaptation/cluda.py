@@ -12,7 +12,6 @@ from seglab.ops.contrast import supervised_info_nce
 from seglab.ops.grid import at_cells, rows, thing_distance
 from seglab.ops.losses import pixel_mean
 from seglab.ops.mixing import Pixels, classmix, ground_truth
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
 from seglab.types import Batch, require
 
@@ -59,10 +58,9 @@ class CLUDA(DAFormer):
         mixed = classmix(truth, Pixels(target["image"], label, trust, target["valid"]))
 
         strong = self.strong(mixed.image)
-        stages = self.student.encode(source["image"])
-        out_s = self.student.decode(stages, size)
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_m = self.student(strong)
+        frozen = False, not self.update_bn_on_strong
+        stages, stages_m = self.student.encode_apart(source["image"], strong, frozen=frozen)
+        out_s, out_m = self.student.decode_apart([stages, stages_m], [size, strong.shape[-2:]], frozen)
 
         reference = self.imagenet.encode(source["image"])
         distance = thing_distance(stages, reference, mask, self.student.extent(size), self.held, self.distance_share)

@@ -9,7 +9,6 @@ from torch import Tensor
 from seglab.methods.adaptation.daformer import DAFormer
 from seglab.ops.grid import thing_distance
 from seglab.ops.mixing import Pixels, classmix, ground_truth
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
 from seglab.types import Batch, require
 
@@ -50,10 +49,9 @@ class CRDA(DAFormer):
         mixed = classmix(truth, Pixels(target["image"], label, trust, target["valid"]))
 
         strong = self.strong(mixed.image)
-        stages = self.student.encode(source["image"])
-        out_s = self.student.decode(stages, size)
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_m = self.student(strong)
+        frozen = False, not self.update_bn_on_strong
+        stages, stages_m = self.student.encode_apart(source["image"], strong, frozen=frozen)
+        out_s, out_m = self.student.decode_apart([stages, stages_m], [size, strong.shape[-2:]], frozen)
 
         ours, theirs = out_m.logits.flatten(2), self.teacher(strong).logits.flatten(2)  # B K HW
         drawn = torch.randperm(ours.shape[2], device=ours.device)[: self.pixels]

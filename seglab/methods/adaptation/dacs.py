@@ -7,7 +7,6 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.mixing import Pixels, classmix, ground_truth
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import KorniaView, View
@@ -70,9 +69,7 @@ class DACS(Method):
         mixed = classmix(truth, Pixels(target["image"], label, trust, target["valid"]))
 
         strong = self.strong(mixed.image)
-        out_s = self.student(source["image"])
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_m = self.student(strong)
+        out_s, out_m = self.student.apart(source["image"], strong, frozen=(False, not self.update_bn_on_strong))
         return {
             "supervised": self.supervised(out_s, source["mask"]),
             "mixed": self.weight * self.pixel_loss(out_m, mixed.label, mixed.weight, mixed.valid),

@@ -10,7 +10,6 @@ from seglab.labels import IGNORE
 from seglab.methods.adaptation.dacs import DACS
 from seglab.ops.grid import thing_distance
 from seglab.ops.mixing import Pixels, classmix, ground_truth
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
 from seglab.ops.teacher import Frozen
 from seglab.ops.views import KorniaView, View
@@ -102,10 +101,9 @@ class DAFormer(DACS):
         mixed = classmix(truth, Pixels(target["image"], label, trust, target["valid"]))
 
         strong = self.strong(mixed.image)
-        stages = self.student.encode(source["image"])
-        out_s = self.student.decode(stages, size)
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_m = self.student(strong)
+        frozen = False, not self.update_bn_on_strong
+        stages, stages_m = self.student.encode_apart(source["image"], strong, frozen=frozen)
+        out_s, out_m = self.student.decode_apart([stages, stages_m], [size, strong.shape[-2:]], frozen)
 
         reference = self.imagenet.encode(source["image"])
         distance = thing_distance(

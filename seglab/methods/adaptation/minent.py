@@ -52,7 +52,7 @@ class MinEnt(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
-        out_s, out_t = self.student(source["image"]), self.student(target["image"])
+        out_s, out_t = self.student.apart(source["image"], target["image"])
         self.log_pseudo_quality(hard_label(out_t.logits), target["valid"])
 
         terms = {

@@ -82,7 +82,7 @@ class ProCA(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
-        out_s, out_t = self.student(self.view(source["image"])), self.student(target["image"])
+        out_s, out_t = self.student.apart(self.view(source["image"]), target["image"])
         logit, label_t = out_t.logits.detach().float().max(1)
         label_t = label_t.masked_fill(~target["valid"] | (logit < self.least_logit), IGNORE)
         self.log_pseudo_quality(label_t, label_t != IGNORE)

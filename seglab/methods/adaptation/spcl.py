@@ -12,7 +12,6 @@ from seglab.methods.base import Method
 from seglab.ops.contrast import prototype_cross_entropy
 from seglab.ops.grid import at_cells, rows
 from seglab.ops.memory import Prototypes, class_sums
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import hard_label, pseudo_label
 from seglab.ops.ranks import total
 from seglab.ops.views import NoView, View
@@ -88,9 +87,8 @@ class SPCL(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
-        with frozen_statistics(self.student, not (self.weight or self.supervised_weight)):
-            out_s = self.student(self.view(source["image"]))
-        out_t = self.student(target["image"])
+        frozen = not (self.weight or self.supervised_weight), False
+        out_s, out_t = self.student.apart(self.view(source["image"]), target["image"], frozen=frozen)
         own, confidence = pseudo_label(out_t.logits)
         own = torch.where(target["valid"] & (confidence >= self.threshold), own, IGNORE)
         label_t = target.get("pseudo", own)

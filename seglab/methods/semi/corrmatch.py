@@ -90,8 +90,8 @@ class CorrMatch(Method):
         weak, valid, size = unlabeled["image"], unlabeled["valid"], unlabeled["image"].shape[-2:]
 
         stages = self.student.encode(weak)
-        with without_dropout(self.student):
-            logits = self.student.decode(stages, size).logits.detach()
+        with torch.no_grad(), without_dropout(self.student):
+            logits = self.student.decode(stages, size).logits
         label, confidence = pseudo_label(logits)
         self.threshold.update(label, confidence, valid, self.num_classes)
         trusted = pixel_threshold(confidence, self.threshold.value)
@@ -105,14 +105,16 @@ class CorrMatch(Method):
         region = self.regions_of(correlation, stages, size) & (mixed.valid & ~box).unsqueeze(1)
         filled, kept = fill_regions(mixed.label, mixed.weight > 0, region, self.threshold.value)
 
-        stages_l = self.student.encode(labeled["image"])
-        out_l = self.student.decode(stages_l, labeled["image"].shape[-2:])
+        frozen = not self.update_bn_on_strong
+        stages_l, stages_s = self.student.encode_apart(labeled["image"], mixed.image, frozen=(False, frozen))
+        out_l, out_s, out_f = self.student.decode_apart(
+            [stages_l, stages_s, drop_channels(stages, self.dropout)],
+            [labeled["image"].shape[-2:], size, size],
+            frozen=(False, frozen, frozen),
+        )
         spread_l, _ = self.propagated(stages_l, out_l.logits)
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            stages_s = self.student.encode(mixed.image)
-            out_s = self.student.decode(stages_s, size)
+        with frozen_statistics(self.student, frozen):
             spread_s, _ = self.propagated(stages_s, out_s.logits)
-            out_f = self.student.decode(drop_channels(stages, self.dropout), size)
 
         soft = mixed.weight * kl_divergence(logits.float().softmax(1), out_s.logits)
         spread_loss = weighted_cross_entropy(spread, label, trusted, valid)

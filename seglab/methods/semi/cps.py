@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix_partner, ground_truth, mix
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import hard_label
 from seglab.types import Batch, Output, require
 
@@ -62,9 +61,12 @@ class CPS(Method):
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
         mask, valid = labeled["mask"], unlabeled["valid"]
 
-        out_l, other_l = self.student(labeled["image"]), self.other(labeled["image"])
-        with torch.set_grad_enabled(not self.cutmix):
-            out_u, other_u = self.student(unlabeled["image"]), self.other(unlabeled["image"])
+        if self.cutmix:
+            with torch.no_grad():
+                out_u, other_u = self.student(unlabeled["image"]), self.other(unlabeled["image"])
+        else:
+            out_u, out_l = self.student.apart(unlabeled["image"], labeled["image"])
+            other_u, other_l = self.other.apart(unlabeled["image"], labeled["image"])
         label, other_label = hard_label(out_u.logits), hard_label(other_u.logits)
         self.log_pseudo_quality(label, valid)
 
@@ -75,8 +77,9 @@ class CPS(Method):
             box = self.boxes(size, height, width, valid.device)
             mixed, other_mixed = (mix(box, cutmix_partner(part, truth), part) for part in (view, other_view))
             label, other_label, valid = mixed.label, other_mixed.label, mixed.valid
-            with frozen_statistics(self, not self.update_bn_on_strong):
-                out_u, other_u = self.student(mixed.image), self.other(mixed.image)
+            frozen = False, not self.update_bn_on_strong
+            out_l, out_u = self.student.apart(labeled["image"], mixed.image, frozen=frozen)
+            other_l, other_u = self.other.apart(labeled["image"], mixed.image, frozen=frozen)
 
         cross = self.agreement(out_u, other_u, label, other_label, valid)
         if self.on_labeled:

@@ -8,7 +8,6 @@ from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.losses import pixel_mean, sigmoid_rampup, squared_distance
 from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix, cutmix_partner, ground_truth
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, hard_label, pixel_threshold
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import NoView, View
@@ -75,9 +74,8 @@ class CutMixSeg(Method):
         other = ground_truth(labeled["image"][:1], target_l, labeled["valid"][:1])
         mixed = cutmix(self.boxes, cutmix_partner(view, other), view)
 
-        out_l = self.student(labeled["image"])
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_s = self.student(mixed.image)
+        frozen = False, not self.update_bn_on_strong
+        out_l, out_s = self.student.apart(labeled["image"], mixed.image, frozen=frozen)
         distance = squared_distance(out_s.logits.float().softmax(1), mixed.label)
         sure = self.trust(mixed.label.amax(1), self.threshold)
         weight = self.weight * sigmoid_rampup(self.global_step, self.ramp_up)

@@ -7,7 +7,6 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import StrongView, View
@@ -76,9 +75,8 @@ class FixMatch(Method):
         view = Pixels(self.strong(weak), label, trusted, valid)
         mixed = cutmix(self.boxes, cutmix_partner(view, truth), view)
 
-        out_l = self.student(labeled["image"])
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_s = self.student(mixed.image)
+        frozen = False, not self.update_bn_on_strong
+        out_l, out_s = self.student.apart(labeled["image"], mixed.image, frozen=frozen)
         return {
             "supervised": self.supervised(out_l, labeled["mask"]),
             "consistency": self.weight * self.pixel_loss(out_s, mixed.label, mixed.weight, mixed.valid),

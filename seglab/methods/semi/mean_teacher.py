@@ -8,7 +8,6 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.losses import pixel_mean, sigmoid_rampup, squared_distance
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import hard_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import NoView, View
@@ -67,15 +66,13 @@ class MeanTeacher(Method):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
 
-        # Not in one forward: with batch statistics each would be normalised with the other's.
-        answer_l, answer_u = self.teacher(labeled["image"]), self.teacher(unlabeled["image"])
+        answer_l, answer_u = self.teacher.apart(labeled["image"], unlabeled["image"])
         unlabeled["answer"] = answer_u
         target_l, target_u = (answer.logits.float().softmax(1) for answer in (answer_l, answer_u))
         self.log_pseudo_quality(hard_label(target_u), unlabeled["valid"])
 
-        out_l = self.student(labeled["image"])
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_u = self.student(self.strong(unlabeled["image"]))
+        frozen = False, not self.update_bn_on_strong
+        out_l, out_u = self.student.apart(labeled["image"], self.strong(unlabeled["image"]), frozen=frozen)
 
         distance_l = squared_distance(out_l.logits.float().softmax(1), target_l)
         distance_u = squared_distance(out_u.logits.float().softmax(1), target_u)

@@ -110,11 +110,11 @@ class ReCo(Method):
         mixed = self.flip(self.mixing(own, cutmix_partner(own, truth)))
         known = mixed.valid & (mixed.label != IGNORE)
 
-        out_l = self.student(labeled["image"])
+        frozen = not self.update_bn_on_strong
+        out_l, out_u = self.student.apart(labeled["image"], self.strong(mixed.image), frozen=(False, frozen))
         cells_l = self.cells(out_l, labeled["mask"])
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_u = self.student(self.strong(mixed.image))
-            sure = known & (mixed.weight >= self.weak_threshold)
+        sure = known & (mixed.weight >= self.weak_threshold)
+        with frozen_statistics(self.student, frozen):
             cells_u = self.cells(out_u, torch.where(sure, mixed.label, IGNORE))
 
         trust = image_ratio(mixed.weight, self.strong_threshold, known)

@@ -90,18 +90,18 @@ class U2PL(Method):
         mixed = self.mixing(own, cutmix_partner(own, truth))
         known = mixed.valid & (mixed.label != IGNORE)
 
-        out_l, target_l = self.student(labeled["image"]), self.teacher(labeled["image"])
+        images, frozen = (labeled["image"], mixed.image), not self.update_bn_on_strong
+        out_l, out_u = self.student.apart(*images, frozen=(False, frozen))
+        target_l, target_u = self.teacher.apart(*images, frozen=(False, frozen))
         embedding, key = self.embeddings(out_l.features, target_l.features)
         extent = self.student.extent(truth.label.shape[-2:])
         cells_l = self.contrast.cells(embedding, key, target_l.logits, truth.label, extent)
-        frozen = not self.update_bn_on_strong
+        reliable = lowest_entropy(target_u.logits, known, 1 - share)
+        sure = torch.where(lowest_entropy(target_u.logits, known, share), mixed.label, IGNORE)
         with frozen_statistics(self.student, frozen), frozen_statistics(self.teacher, frozen):
-            out_u, target_u = self.student(mixed.image), self.teacher(mixed.image)
-            reliable = lowest_entropy(target_u.logits, known, 1 - share)
-            sure = torch.where(lowest_entropy(target_u.logits, known, share), mixed.label, IGNORE)
             embedding, key = self.embeddings(out_u.features, target_u.features)
-            extent = self.student.extent(known.shape[-2:])
-            cells_u = self.contrast.cells(embedding, key, target_u.logits, sure, extent, known & ~reliable)
+        extent = self.student.extent(known.shape[-2:])
+        cells_u = self.contrast.cells(embedding, key, target_u.logits, sure, extent, known & ~reliable)
 
         kept = reliable.sum() / known.sum().clamp(min=1)
         unsupervised = pixel_mean(pixel_cross_entropy(out_u.logits, mixed.label), reliable) / kept.clamp(min=1e-6)

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
-from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
-from seglab.ops.norm import frozen_statistics
+from seglab.ops.mixing import AreaBox, BoxSampler, partner, paste
 from seglab.ops.perturb import drop_channels, without_dropout
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
 from seglab.ops.views import StrongView, View
@@ -63,23 +62,32 @@ class UniMatch(Method):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
         weak, valid, size = unlabeled["image"], unlabeled["valid"], unlabeled["image"].shape[-2:]
+        number, height, width = valid.shape
+        still = not self.update_bn_on_strong
 
-        stages = self.student.encode(weak)
-        with without_dropout(self.student):
-            label, confidence = pseudo_label(self.student.decode(stages, size).logits)
+        # Images are mixed before they have labels, so that all go through the encoder together.
+        boxes = [self.boxes(number, height, width, weak.device) for _ in range(2)]
+        views = self.strong(torch.cat([weak, weak])).chunk(2)
+        strong = [paste(box, partner(view, labeled["image"]), view) for box, view in zip(boxes, views, strict=True)]
+        stages_w, stages_l, stages_s = self.student.encode_apart(
+            weak, labeled["image"], torch.cat(strong), frozen=(False, False, still)
+        )
+
+        with torch.no_grad(), without_dropout(self.student):
+            label, confidence = pseudo_label(self.student.decode(stages_w, size).logits)
         trusted = pixel_threshold(confidence, self.threshold)
         self.log_pseudo_quality(label, trusted > 0)
 
-        truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
-        views = [Pixels(self.strong(weak), label, trusted, valid) for _ in range(2)]
-        mixed = [cutmix(self.boxes, cutmix_partner(view, truth), view) for view in views]
-
-        out_l = self.student(labeled["image"])
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_s = self.student.split(*(view.image for view in mixed))
-            out_f = self.student.decode(drop_channels(stages, self.dropout), size)
+        out_l, out_s, out_f = self.student.decode_apart(
+            [stages_l, stages_s, drop_channels(stages_w, self.dropout)],
+            [labeled["image"].shape[-2:], size, size],
+            frozen=(False, still, still),
+        )
+        truth = labeled["mask"], torch.ones_like(labeled["valid"], dtype=torch.float32), labeled["valid"]
+        known = [(own, partner(own, of)) for own, of in zip((label, trusted, valid), truth, strict=True)]
         consistency = [
-            self.pixel_loss(out, view.label, view.weight, view.valid) for out, view in zip(out_s, mixed, strict=True)
+            self.pixel_loss(out, *(paste(box, other, own) for own, other in known))
+            for out, box in zip(out_s.split([number] * 2), boxes, strict=True)
         ]
         return {
             "supervised": self.supervised(out_l, labeled["mask"]),

@@ -8,7 +8,6 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.perturb import complementary_dropout
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
@@ -76,15 +75,18 @@ class UniMatchV2(Method):
         self.log_pseudo_quality(label, trusted > 0)
 
         truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
-        views = [Pixels(self.strong(weak), label, trusted, valid) for _ in range(2)]
+        images = self.strong(torch.cat([weak, weak])).chunk(2)
+        views = [Pixels(image, label, trusted, valid) for image in images]
         mixed = [cutmix(self.boxes, cutmix_partner(view, truth), view) for view in views]
 
-        out_l = self.student(labeled["image"])
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            stages = self.student.encode(torch.cat([view.image for view in mixed]))
-            out_s = self.student.decode(complementary_dropout(stages, self.intact), size).split([len(weak)] * 2)
+        frozen = False, not self.update_bn_on_strong
+        strong = torch.cat([view.image for view in mixed])
+        stages_l, stages_s = self.student.encode_apart(labeled["image"], strong, frozen=frozen)
+        stages = [stages_l, complementary_dropout(stages_s, self.intact)]
+        out_l, out_s = self.student.decode_apart(stages, [labeled["image"].shape[-2:], size], frozen)
+        outs = out_s.split([len(weak)] * 2)
         consistency = [
-            self.pixel_loss(out, view.label, view.weight, view.valid) for out, view in zip(out_s, mixed, strict=True)
+            self.pixel_loss(out, view.label, view.weight, view.valid) for out, view in zip(outs, mixed, strict=True)
         ]
         return {
             "supervised": self.supervised(out_l, labeled["mask"]),

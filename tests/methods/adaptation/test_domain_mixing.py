@@ -63,7 +63,7 @@ def mixed_by(module: Any, data: Batch) -> Pixels:
     module.pixel_loss = lambda out, *known: pixels.extend(known) or pixel_loss(out, *known)
     module.losses(data)
     del module.student.encode, module.pixel_loss
-    return Pixels(images[-1], *pixels)
+    return Pixels(images[-1][-len(data["unlabeled"]["image"]) :], *pixels)
 
 
 def half_confident() -> Tensor:
