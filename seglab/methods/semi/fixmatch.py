@@ -20,9 +20,9 @@ class FixMatch(Method):
     strong view, into which CutMix pastes a box of another image.
 
     Deviations:
-        Sohn et al. label with the network itself -> an EMA teacher; ``decay: 0`` is the network in evaluation mode, and
-            with ``batch_statistics`` in training mode (UniMatch V1, which normalises labeled and weak images as one
-            batch).
+        Sohn et al. label with the network itself -> an EMA teacher; ``decay: 0`` is the network in training mode
+            (UniMatch V1, which normalises labeled and weak images as one batch), and without ``batch_statistics`` in
+            evaluation mode.
         Both codes halve the sum of the losses -> the paper's sum, so with SGD their learning rates are halved in
             recipes.
         The CutMix partner may be another crop of the same image -> the neighbour in the batch; a labeled image at batch
@@ -34,7 +34,8 @@ class FixMatch(Method):
         threshold: confidence from which a pixel is trusted, in [0, 1]; 0 in UniMatch on Cityscapes.
         weight: of the consistency term.
         decay: share of the old teacher kept per step; 0: the student itself.
-        batch_statistics: the teacher's BatchNorm normalises with its own batch, not with running statistics.
+        batch_statistics: the teacher's BatchNorm normalises with its own batch. With running statistics, which are
+            those of labeled images, labels of another drive are wrong and sure of it: experiments/README.md.
         update_bn_on_strong: let strong views enter the running statistics of batch normalisation.
         strong: photometric perturbation of the student's view.
         boxes: how the CutMix boxes are drawn.
@@ -45,7 +46,7 @@ class FixMatch(Method):
         threshold: float = 0.95,
         weight: float = 1.0,
         decay: float = 0.996,
-        batch_statistics: bool = False,
+        batch_statistics: bool = True,
         update_bn_on_strong: bool = False,
         strong: View = lazy_instance(StrongView),
         boxes: BoxSampler = lazy_instance(AreaBox),

@@ -125,6 +125,27 @@ def test_fixmatch_with_decay_0_and_batch_statistics_labels_in_training_mode() ->
     assert module.losses(data)["consistency"].item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(("arguments", "darks_are_seen"), [({}, True), ({"batch_statistics": False}, False)])
+def test_fixmatch_labels_a_darker_drive_by_its_own_statistics(arguments: dict, darks_are_seen: bool) -> None:
+    """The network tells pixels below the labeled drive's mean of 0.6 from those above; at dusk all are below."""
+    module, data = method(FixMatch, Normed, threshold=0.0, **CALM, **arguments).train(), batch()
+    with torch.no_grad():
+        for network in (module.student, module.teacher.network):
+            (grey, norm), (_, _, classify) = network.encoder, network.decoder
+            for part in (grey, classify):
+                part.weight.zero_()
+                part.bias.zero_()
+            grey.weight[0] = 1 / 3
+            norm.running_mean[0], norm.running_var[0] = 0.6, 0.01
+            classify.weight[:, 0] = torch.tensor([-1.0, 1.0]).view(2, 1, 1)
+    bright = torch.rand(2, 4, 6) < 0.5
+    data["unlabeled"]["image"] = torch.where(bright, 0.3, 0.1).unsqueeze(1).expand(2, 3, 4, 6)
+    module.losses(data)
+    label = data["unlabeled"]["answer"].logits.argmax(1)
+    assert torch.equal(label, bright.long()) == darks_are_seen
+    assert darks_are_seen or not label.any()
+
+
 # UniMatch and UniMatch V2.
 
 
