@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from seglab.networks import Network
@@ -177,12 +177,13 @@ def _optimizer(
 
 
 def fuse(optimizer: Optimizer) -> None:
-    """On a GPU, step by one kernel for all tensors, where torch has one and the config does not choose otherwise.
+    """On a GPU, let Adam and AdamW step by one kernel for all tensors unless the config chooses otherwise.
 
-    The same formulas, rounded less often. Set here and not in the constructor: there it would also have a loss scaler
-    leave unscaling to the optimiser, and scaled gradients cannot be clipped.
+    The same formulas, rounded less often. SGD keeps torch's few kernels: its one kernel fails where a parameter gets its
+    first gradient in a later step than others. Set here and not in the constructor: there it would also have a loss
+    scaler leave unscaling to the optimiser, and scaled gradients cannot be clipped.
     """
-    for group in optimizer.param_groups if isinstance(optimizer, SGD | Adam | AdamW) else ():
+    for group in optimizer.param_groups if isinstance(optimizer, Adam | AdamW) else ():
         on_gpu = all(parameter.is_cuda and parameter.is_floating_point() for parameter in group["params"])
         if group.get("fused") is None and group.get("foreach") is None and on_gpu:
             group["fused"] = True

@@ -164,11 +164,11 @@ ON_A_GPU = SimpleNamespace(is_cuda=True, is_floating_point=lambda: True)
 @pytest.mark.parametrize(
     ("kind", "options", "fused"),
     [
-        (torch.optim.SGD, {}, True),
+        (torch.optim.Adam, {}, True),
         (torch.optim.AdamW, {}, True),
-        (torch.optim.SGD, {"foreach": True}, None),  # the config's choice
-        (torch.optim.SGD, {"fused": False}, False),
-        (torch.optim.Adagrad, {}, None),  # has a kernel for all tensors on a CPU alone
+        (torch.optim.AdamW, {"foreach": True}, None),  # the config's choice
+        (torch.optim.AdamW, {"fused": False}, False),
+        (torch.optim.SGD, {}, None),  # fails where a first gradient comes late
     ],
 )
 def test_one_kernel_steps_all_tensors_on_a_gpu_unless_the_config_chooses(
