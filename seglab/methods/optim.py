@@ -179,9 +179,9 @@ def _optimizer(
 def fuse(optimizer: Optimizer) -> None:
     """On a GPU, let Adam and AdamW step by one kernel for all tensors unless the config chooses otherwise.
 
-    The same formulas, rounded less often. SGD keeps torch's few kernels: its one kernel fails where a parameter gets its
-    first gradient in a later step than others. Set here and not in the constructor: there it would also have a loss
-    scaler leave unscaling to the optimiser, and scaled gradients cannot be clipped.
+    The same formulas, rounded less often. SGD keeps torch's few kernels: its one kernel fails where a parameter gets
+    its first gradient in a later step than others. Set here and not in the constructor: there it would also have a
+    loss scaler leave unscaling to the optimiser, and scaled gradients cannot be clipped.
     """
     for group in optimizer.param_groups if isinstance(optimizer, Adam | AdamW) else ():
         on_gpu = all(parameter.is_cuda and parameter.is_floating_point() for parameter in group["params"])
