@@ -233,6 +233,32 @@ def self_similarity(features: Tensor, grid: int) -> Tensor:
         return regions.transpose(1, 2) @ regions
 
 
+def robust_binary_cross_entropy(p: Tensor, q: Tensor, floor: float = 1e-6) -> Tensor:
+    """-q log p - (1 - q) log(1 - p), sum over the classes of probability maps p and q, B K H W: B H W.
+
+    ``floor`` is added below both logarithms, so that a certain p costs no infinite loss (French et al., ICLR 2018).
+    """
+    p, q = p.float(), q.float()
+    return -(q * (p + floor).log() + (1.0 - q) * (1.0 - p + floor).log()).sum(1)
+
+
+def logit_distance(logits: Tensor, target: Tensor, smooth_l1: bool = False) -> Tensor:
+    """Squared difference, or the smooth absolute one, of logits B K H W; sum over classes / sqrt(K): B H W."""
+    logits, target = logits.float(), target.float()
+    distance = F.smooth_l1_loss if smooth_l1 else F.mse_loss
+    return distance(logits, target, reduction="none").sum(1) / logits.shape[1] ** 0.5
+
+
+CONSISTENCY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "var": lambda logits, target: squared_distance(logits.float().softmax(1), target.float().softmax(1)),
+    "bce": lambda logits, target: robust_binary_cross_entropy(logits.float().softmax(1), target.float().softmax(1)),
+    "kld": lambda logits, target: kl_divergence(target.float().softmax(1), logits),
+    "logits_var": logit_distance,
+    "logits_smoothl1": lambda logits, target: logit_distance(logits, target, smooth_l1=True),
+}
+"""How far logits are from a teacher's, B K H W both -> B H W, by the names in the official code of CutMix-Seg."""
+
+
 def self_information(logits: Tensor) -> Tensor:
     """Weighted self-information of each class, -p log p / log K: B K H W, its sum over classes in [0, 1].
 

@@ -23,6 +23,23 @@ def drop_channels(stages: Sequence[Tensor], share: float = 0.5) -> list[Tensor]:
     return [F.dropout2d(stage, share) if stage.ndim == 4 else stage for stage in stages]
 
 
+def feature_noise(stages: Sequence[Tensor], strength: float = 0.3) -> list[Tensor]:
+    """Maps B D h w multiplied by 1 + noise, uniform in [-strength, strength] for each element.
+
+    The noise of CCT (Ouali, Hudelot and Tami, CVPR 2020), which UniMatch compares with its dropout.
+
+    Raises:
+        SeglabError: ``strength`` is negative.
+    """
+    require(strength >= 0.0, "the strength of feature noise", strength, "give 0 or more")
+    if not strength:
+        return list(stages)
+    return [
+        stage * (1.0 + strength * (2.0 * torch.rand_like(stage) - 1.0)) if stage.ndim == 4 else stage
+        for stage in stages
+    ]
+
+
 def complementary_dropout(stages: Sequence[Tensor], intact: float = 0.5) -> list[Tensor]:
     """Channel dropout of two views of the same images, each of which sees the channels that the other does not.
 

@@ -8,12 +8,16 @@ import torch.nn.functional as F
 
 from seglab.labels import IGNORE
 from seglab.ops.losses import (
+    CONSISTENCY,
     CrossEntropy,
     OhemCrossEntropy,
     entropy,
+    kl_divergence,
     linear_rampup,
+    logit_distance,
     missing_classes,
     pixel_cross_entropy,
+    robust_binary_cross_entropy,
     self_information,
     sigmoid_rampup,
     squared_distance,
@@ -192,3 +196,42 @@ def test_missing_classes_are_those_below_their_share_of_the_source() -> None:
     assert missing_classes(p.log(), ratio, 0.5, valid).item() == pytest.approx((0.3 - 0.1) / 2)
     assert missing_classes(p.log(), ratio, 0.0, valid).item() == 0
     assert missing_classes(p.log(), ratio, 1.0, valid).item() == pytest.approx((0.6 - 0.1 + 0.6 - 0.5) / 2)
+
+
+def test_kl_divergence_of_known_probabilities():
+    p, q = torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.25, 0.25, 0.5])
+    expected = 0.5 * math.log(2) - 0.25 * math.log(2)
+    shape = (1, 3, 1, 1)
+    assert kl_divergence(p.view(shape), q.log().view(shape)).item() == pytest.approx(expected)
+    assert kl_divergence(p.view(shape), p.log().view(shape) + 5.0).item() == pytest.approx(0.0, abs=1e-6)
+    certain = torch.tensor([1.0, 0.0, 0.0])
+    assert kl_divergence(certain.view(shape), q.log().view(shape)).item() == pytest.approx(math.log(4))
+
+
+def test_robust_binary_cross_entropy_of_known_probabilities():
+    p, q = torch.tensor([0.8, 0.2]).view(1, 2, 1, 1), torch.tensor([0.6, 0.4]).view(1, 2, 1, 1)
+    expected = -2 * (0.6 * math.log(0.8) + 0.4 * math.log(0.2))
+    assert robust_binary_cross_entropy(p, q).item() == pytest.approx(expected, abs=1e-4)
+    certain = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
+    wrong = robust_binary_cross_entropy(certain, certain.flip(1))
+    assert wrong.item() == pytest.approx(-2 * math.log(1e-6), rel=1e-4)
+
+
+def test_logit_distances_are_divided_by_the_root_of_the_classes():
+    logits, target = (torch.tensor(x).view(1, 4, 1, 1) for x in ((3.0, 0.5, 0.0, 1.0), (0.0, 0.0, 0.0, 1.0)))
+    assert logit_distance(logits, target).item() == pytest.approx((9.0 + 0.25) / 2)
+    assert logit_distance(logits, target, smooth_l1=True).item() == pytest.approx((2.5 + 0.125) / 2)
+
+
+@pytest.mark.parametrize("name", CONSISTENCY)
+def test_consistency_losses_are_float32_maps_least_where_predictions_agree(name):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 3, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        apart = CONSISTENCY[name](torch.randn_like(logits).bfloat16(), logits.bfloat16())
+        alike = CONSISTENCY[name](logits.bfloat16(), logits.bfloat16())
+    assert apart.shape == (2, 3, 4)
+    assert apart.dtype == torch.float32
+    assert (apart > alike).all()
+    if name != "bce":
+        assert alike.abs().max() < 1e-5

@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from seglab.ops.perturb import complementary_dropout, complementary_masks, drop_channels, without_dropout
+from seglab.ops.perturb import (
+    complementary_dropout,
+    complementary_masks,
+    drop_channels,
+    feature_noise,
+    without_dropout,
+)
 from seglab.types import SeglabError
 
 
@@ -78,3 +84,15 @@ def test_without_dropout_only_dropout_is_off_and_only_inside() -> None:
         assert [part.training for part in module] == [False, True, False]
         assert torch.equal(module[0](torch.ones(2, 4)), torch.ones(2, 4))
     assert [part.training for part in module] == [True, True, False]
+
+
+def test_feature_noise_is_relative_and_uniform() -> None:
+    torch.manual_seed(0)
+    stage, token = torch.full((2, 50, 20, 20), 2.0), torch.rand(2, 7)
+    noisy = feature_noise([stage, token], 0.3)
+    assert noisy[1] is token
+    assert noisy[0].mean().item() == pytest.approx(2.0, abs=0.01)
+    assert (noisy[0].min().item(), noisy[0].max().item()) == pytest.approx((1.4, 2.6), abs=0.01)
+    assert feature_noise([stage], 0.0)[0] is stage
+    with pytest.raises(SeglabError, match="the strength of feature noise is -1"):
+        feature_noise([stage], -1.0)

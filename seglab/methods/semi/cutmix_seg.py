@@ -1,14 +1,15 @@
 """CutMix-Seg: what the teacher says of two images, mixed, is what the student says of the mixed image."""
 
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
-from seglab.ops.losses import pixel_mean, sigmoid_rampup, squared_distance
-from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix, cutmix_partner, ground_truth
-from seglab.ops.pseudo import batch_ratio, hard_label, pixel_threshold
+from seglab.ops.losses import CONSISTENCY, pixel_mean, sigmoid_rampup
+from seglab.ops.mixing import BoxSampler, FixedAreaBox, Pixels, cutmix, cutmix_partner, ground_truth
+from seglab.ops.pseudo import batch_ratio, pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import NoView, View
 from seglab.types import Batch, require
@@ -17,16 +18,21 @@ from seglab.types import Batch, require
 class CutMixSeg(Method):
     """CutMix-Seg (French, Laine, Aila, Mackiewicz and Finlayson, BMVC 2020).
 
-    A mean teacher predicts two unlabeled images; images and class probabilities are mixed by one box, and the student
-    is drawn to the mixed probabilities by their squared distance, summed over classes, as far as the teacher is sure.
+    A mean teacher predicts two unlabeled images; images and predictions are mixed by one box, and the student is drawn
+    to the mixed predictions, as far as the teacher is sure: by the squared distance of the class probabilities, summed
+    over classes, or by another of the official code's losses. With CutOut a single image is shown in part.
 
     Deviations:
         The second image comes from a loader of its own -> the neighbour in the batch; a labeled image at batch 1.
         Mixed images enter the running statistics of batch normalisation -> only with ``update_bn_on_strong``.
         Padding counts -> it does not.
-        CutOut in place of CutMix, and consistency losses other than the squared distance, are not here.
 
     Args:
+        loss: how far predictions are apart. ``var``: squared distance of probabilities. ``bce``: binary cross-entropy
+            of each class. ``kld``: Kullback-Leibler divergence from the teacher's. ``logits_var``, ``logits_smoothl1``:
+            of logits, divided by the square root of the number of classes.
+        cutout: the student sees the boxes alone, the rest in the mean colour; only the boxes count. The code then draws
+            their area from (0, 1]: ``boxes.proportion``.
         weight: of the consistency term.
         threshold: confidence from which the teacher is sure of a pixel, in [0, 1].
         per_pixel: count only the pixels where the teacher is sure; otherwise all, times the share of those pixels.
@@ -40,6 +46,8 @@ class CutMixSeg(Method):
 
     def __init__(
         self,
+        loss: Literal["var", "bce", "kld", "logits_var", "logits_smoothl1"] = "var",
+        cutout: bool = False,
         weight: float = 1.0,
         threshold: float = 0.97,
         per_pixel: bool = False,
@@ -52,6 +60,7 @@ class CutMixSeg(Method):
     ) -> None:
         super().__init__(**common)
         require(0 <= threshold <= 1, "CutMixSeg.threshold", threshold, "give a confidence in [0, 1]")
+        self.distance, self.cutout = CONSISTENCY[loss], cutout
         self.weight, self.ramp_up, self.decay = weight, ramp_up, decay
         self.threshold, self.trust = threshold, pixel_threshold if per_pixel else batch_ratio
         self.update_bn_on_strong = update_bn_on_strong
@@ -67,19 +76,24 @@ class CutMixSeg(Method):
         # One labeled image: the partner of a batch of one.
         answers = self.teacher.split(unlabeled["image"], labeled["image"][:1])
         unlabeled["answer"] = answers[0]
-        target, target_l = (out.logits.float().softmax(1) for out in answers)
-        self.log_pseudo_quality(hard_label(target), pixel_threshold(target.amax(1), self.threshold) > 0)
+        label, confidence = pseudo_label(answers[0].logits)
+        self.log_pseudo_quality(label, pixel_threshold(confidence, self.threshold) > 0)
 
-        view = ground_truth(self.strong(unlabeled["image"]), target, unlabeled["valid"])
-        other = ground_truth(labeled["image"][:1], target_l, labeled["valid"][:1])
-        mixed = cutmix(self.boxes, cutmix_partner(view, other), view)
+        view = ground_truth(self.strong(unlabeled["image"]), answers[0].logits, unlabeled["valid"])
+        other = ground_truth(labeled["image"][:1], answers[1].logits, labeled["valid"][:1])
+        mixed = self.cut_out(view) if self.cutout else cutmix(self.boxes, cutmix_partner(view, other), view)
 
         frozen = False, not self.update_bn_on_strong
         out_l, out_s = self.student.apart(labeled["image"], mixed.image, frozen=frozen)
-        distance = squared_distance(out_s.logits.float().softmax(1), mixed.label)
-        sure = self.trust(mixed.label.amax(1), self.threshold)
+        distance = self.distance(out_s.logits, mixed.label)
+        sure = self.trust(pseudo_label(mixed.label).confidence, self.threshold)
         weight = self.weight * sigmoid_rampup(self.global_step, self.ramp_up)
         return {
             "supervised": self.supervised(out_l, labeled["mask"]),
             "consistency": weight * pixel_mean(sure * distance, mixed.valid),
         }
+
+    def cut_out(self, view: Pixels) -> Pixels:
+        """Boxes of views; the rest has the mean colour and does not count."""
+        blank = view._replace(image=self.student.mean.expand_as(view.image), valid=torch.zeros_like(view.valid))
+        return cutmix(self.boxes, view, blank)
