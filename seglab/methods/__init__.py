@@ -16,11 +16,13 @@ from seglab.methods.additions.mic import MIC
 from seglab.methods.additions.pixel_contrast import PixelContrast
 from seglab.methods.base import Addition, Method
 from seglab.methods.optim import Schedule
+from seglab.methods.semi.ael import AEL
 from seglab.methods.semi.allspark import AllSpark
 from seglab.methods.semi.augseg import AugSeg
 from seglab.methods.semi.corrmatch import CorrMatch
 from seglab.methods.semi.cps import CPS
 from seglab.methods.semi.cutmix_seg import CutMixSeg
+from seglab.methods.semi.cw_bass import CWBASS
 from seglab.methods.semi.dssn import DSSN
 from seglab.methods.semi.fixmatch import FixMatch
 from seglab.methods.semi.mean_teacher import MeanTeacher
@@ -33,10 +35,12 @@ from seglab.methods.semi.unimatch_v2 import UniMatchV2
 from seglab.methods.supervised import Supervised
 
 __all__ = [
+    "AEL",
     "CLAN",
     "CLUDA",
     "CPS",
     "CRDA",
+    "CWBASS",
     "DACS",
     "DSSN",
     "MGD",

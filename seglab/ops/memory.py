@@ -161,6 +161,54 @@ class Prototypes(nn.Module):
         self.seen.copy_(number.squeeze(1) > 0)
 
 
+class ConfidenceBank(Prototypes):
+    """How well each class is learned: a running mean of the probability of the true class (AEL, Hu et al., 2021).
+
+    A class begins with that of the first batch that shows it, and with 0 before; it is the same on every rank.
+
+    Args:
+        num_classes: K.
+        momentum: share of the old value kept at each update, in [0, 1].
+        shrink_absent: let the value of a class that a batch does not show shrink by ``momentum``, as the published code
+            does.
+
+    Raises:
+        SeglabError: ``momentum`` is outside [0, 1].
+    """
+
+    def __init__(self, num_classes: int, momentum: float = 0.999, shrink_absent: bool = False) -> None:
+        super().__init__(num_classes, 1, momentum, shrink_absent)
+
+    @property
+    def confidence(self) -> Tensor:
+        """K float32 in [0, 1]."""
+        return self.mean[:, 0]
+
+    @torch.no_grad()
+    def follow(self, logits: Tensor, label: Tensor) -> None:
+        """Move towards what logits B K H W say of their labels B H W; 255 does not count."""
+        index = label.clamp(max=logits.shape[1] - 1).unsqueeze(1)
+        self.update(logits.float().softmax(1).gather(1, index).flatten().unsqueeze(1), label.flatten())
+
+    def weakness(self, power: float = 1.0) -> Tensor:
+        """((1 - confidence) / its largest value)^power: 1 for the worst class, 0 for one that is perfect; K."""
+        lack = 1.0 - self.confidence
+        return (lack / lack.max().clamp(min=1e-12)) ** power
+
+    def draw(self, number: int, power: float = 1.0, allowed: Tensor | None = None) -> Tensor:
+        """Classes drawn with replacement, with probabilities softmax((1 - confidence)^power): int64, (number,).
+
+        Args:
+            number: of draws.
+            power: of what a class lacks; 1 for AEL's CutMix, 1/2 for its Copy-Paste.
+            allowed: K bool, the classes to draw from; all by default.
+        """
+        score = (1.0 - self.confidence) ** power
+        score = score if allowed is None else score.masked_fill(~allowed, -torch.inf)
+        noise = -torch.empty(number, len(score), device=score.device).exponential_().log()  # Gumbel: nothing waits
+        return (score + noise).max(1).indices
+
+
 class RunningThreshold(nn.Module):
     """A threshold that follows how sure predictions are (CorrMatch, Sun et al., CVPR 2024).
 

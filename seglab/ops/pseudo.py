@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from seglab.labels import IGNORE
@@ -92,6 +93,36 @@ def image_confidence(logits: Tensor, valid: Tensor) -> Tensor:
     """
     sure = (1.0 - entropy(logits)) * pseudo_label(logits).confidence
     return torch.where(valid, sure, 0.0).sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
+
+
+def dynamic_threshold(
+    confidence: Tensor, valid: Tensor, base: float, slope: float, limits: tuple[float, float]
+) -> Tensor:
+    """A threshold that rises with the mean confidence c: base / (1 + exp(-slope (c - 1/2))), held in ``limits``.
+
+    Scalar, for B H W confidences and which of them count (CW-BASS, Tarubinga et al., IJCNN 2025).
+    """
+    mean = pixel_mean(confidence, valid)
+    return (base * torch.sigmoid(slope * (mean - 0.5))).clamp(*limits)
+
+
+def class_boundaries(label: Tensor, num_classes: int) -> Tensor:
+    """B H W bool: pixels at which the Sobel gradient of some class's mask is not zero (CW-BASS).
+
+    Both columns of a vertical edge between two classes are; so is the border of the image, beyond which there is no
+    class.
+
+    Args:
+        label: B H W class indices.
+        num_classes: K.
+    """
+    masks = (label.unsqueeze(1) == torch.arange(num_classes, device=label.device).view(-1, 1, 1)).float()  # B K H W
+    difference = torch.arange(-1.0, 2.0, device=label.device)
+    smooth = 2.0 - difference.abs()
+    kernels = torch.stack([smooth.outer(difference), difference.outer(smooth)]).unsqueeze(1)  # 2 1 3 3
+    with torch.autocast(label.device.type, enabled=False):
+        gradient = F.conv2d(masks.flatten(0, 1).unsqueeze(1), kernels, padding=1)  # B*K 2 H W
+    return (gradient != 0).any(1).unflatten(0, (len(label), num_classes)).any(1)
 
 
 def without_borders(weight: Tensor, top: int, bottom: int) -> Tensor:

@@ -22,6 +22,7 @@ EPOCHS: dict[str, int | dict[str, int]] = {
     **{"unimatch_cityscapes": 240, "unimatch_v2_cityscapes": 180, "u2pl_cityscapes": 200},
     **{"cps_voc": VOC_CPS, "cps_cutmix_voc": VOC_CPS, "mean_teacher_voc": VOC_CPS},
     **{"augseg_voc": 80, "augseg_cityscapes": 240, "corrmatch_voc": 80, "corrmatch_cityscapes": 240},
+    **{"cw_bass_voc": 80, "cw_bass_cityscapes": 240},
     **{"dssn_voc": 100, "dssn_cityscapes": 240, "allspark_voc": 80, "allspark_cityscapes": 240},
     "psmt_voc": dict.fromkeys(("92", "183", "366", "732", "1464", "1/16", "1/8"), 80) | {"1/4": 200, "1/2": 300},
     "psmt_cityscapes": {"1/8": 320, "1/4": 450, "1/2": 550},
@@ -33,7 +34,7 @@ EPOCHS: dict[str, int | dict[str, int]] = {
 # Their epoch is one pass of the unlabeled images, or of the labeled ones where those are more.
 LABELED = {
     "voc": {str(n): n for n in (92, 183, 366, 732, 1464)} | {"1/16": 662, "1/8": 1323, "1/4": 2646, "1/2": 5291},
-    "cityscapes": {"1/16": 186, "1/8": 372, "1/4": 744, "1/2": 1488},
+    "cityscapes": {"1/30": 100, "1/16": 186, "1/8": 372, "1/4": 744, "1/2": 1488},
 }
 TRAINING = {"voc": 10582, "cityscapes": 2975}
 

@@ -5,7 +5,7 @@ import torch
 from probes import on_two_ranks
 
 from seglab.labels import IGNORE
-from seglab.ops.memory import ClassQueue, Prototypes, RunningThreshold, choose, class_sums
+from seglab.ops.memory import ClassQueue, ConfidenceBank, Prototypes, RunningThreshold, choose, class_sums
 from seglab.types import SeglabError
 
 
@@ -195,3 +195,43 @@ def update_threshold(rank: int, folder: Path) -> None:
 def test_running_threshold_is_that_of_all_ranks(tmp_path):
     for part in on_two_ranks(update_threshold, tmp_path):
         assert part["value"].item() == pytest.approx((0.8 + 0.7) / 2)  # classes 0 and 1, the largest over both ranks
+
+
+def bank(*confidence: float) -> ConfidenceBank:
+    module = ConfidenceBank(len(confidence))
+    module.mean.copy_(torch.tensor(confidence).unsqueeze(1))
+    return module
+
+
+def test_confidence_bank_follows_the_probability_of_the_true_class():
+    module = ConfidenceBank(3, momentum=0.9)
+    logits = torch.tensor([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.9, 0.05, 0.05]]).log()
+    logits = logits.T.view(1, 3, 2, 2)
+    module.follow(logits, torch.tensor([[[0, 0], [1, IGNORE]]]))
+    assert module.confidence.tolist() == pytest.approx([0.7, 0.5, 0.0])  # of the first batch; 0 for an unseen class
+    module.follow(logits, torch.tensor([[[1, 1], [1, IGNORE]]]))
+    assert module.confidence.tolist() == pytest.approx([0.7, 0.9 * 0.5 + 0.1 * 0.3, 0.0])
+    shrinking = ConfidenceBank(3, momentum=0.9, shrink_absent=True)
+    shrinking.follow(logits, torch.tensor([[[0, 0], [1, IGNORE]]]))
+    shrinking.follow(logits, torch.tensor([[[1, 1], [1, IGNORE]]]))
+    assert shrinking.confidence[0].item() == pytest.approx(0.63)
+
+
+def test_weakness_has_the_published_values():
+    module = bank(0.2, 0.6, 0.9)
+    assert module.weakness().tolist() == pytest.approx([1.0, 0.5, 0.125])
+    assert module.weakness(2.0).tolist() == pytest.approx([1.0, 0.25, 0.015625])
+    assert module.weakness(0.0).tolist() == [1.0] * 3
+    assert bank(0.5, 1.0).weakness().tolist() == [1.0, 0.0]
+    assert bank(1.0, 1.0).weakness().tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("power", "shares"), [(1.0, [0.4615, 0.3093, 0.2292]), (0.5, [0.4291, 0.3302, 0.2407])])
+def test_classes_are_drawn_with_the_published_probabilities(power, shares, no_host_sync):
+    torch.manual_seed(0)
+    module = bank(0.2, 0.6, 0.9)
+    with no_host_sync:
+        drawn = module.draw(40_000, power)
+    assert (torch.bincount(drawn, minlength=3) / 40_000).tolist() == pytest.approx(shares, abs=0.01)
+    allowed = module.draw(1000, power, torch.tensor([True, False, True]))
+    assert set(allowed.tolist()) == {0, 2}

@@ -9,7 +9,9 @@ from seglab.ops.pseudo import (
     ClassBalanced,
     Fixed,
     batch_ratio,
+    class_boundaries,
     class_rank,
+    dynamic_threshold,
     hard_label,
     image_confidence,
     image_ratio,
@@ -178,3 +180,33 @@ def test_image_confidence_has_the_published_values():
     valid = torch.tensor([[[True, True, False], [True, False, False]]])
     assert image_confidence(mixed, valid).item() == pytest.approx(0.71534 * 2 / 3, abs=1e-5)
     assert image_confidence(mixed, torch.zeros_like(valid)).item() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("mean", "threshold"), [(0.1, 0.3), (0.5, 0.3), (0.7, 0.31499), (0.9, 0.32990), (1.0, 0.33731)]
+)
+def test_dynamic_threshold_has_the_published_values(mean, threshold):
+    confidence, valid = torch.full((2, 3, 4), mean), torch.ones(2, 3, 4, dtype=torch.bool)
+    confidence[0, 0], valid[0, 0] = 0.0, False
+    assert dynamic_threshold(confidence, valid, 0.6, 0.5, (0.3, 0.8)).item() == pytest.approx(threshold, abs=1e-5)
+    assert dynamic_threshold(confidence, valid, 3.0, 0.5, (0.3, 0.8)).item() == pytest.approx(0.8)
+
+
+def test_boundaries_are_both_sides_of_an_edge_and_the_border_of_the_image(no_host_sync):
+    label = torch.zeros(1, 6, 8, dtype=torch.long)
+    label[..., 4:] = 2
+    with no_host_sync:
+        found = class_boundaries(label, 3)
+    expected = torch.zeros(1, 6, 8, dtype=torch.bool)
+    expected[..., 3:5] = True
+    expected[:, [0, -1]] = True
+    expected[..., [0, -1]] = True
+    assert torch.equal(found, expected)
+
+
+def test_boundaries_of_images_are_their_own():
+    label = torch.zeros(2, 5, 5, dtype=torch.long)
+    label[1, 2, 2] = 1
+    found = class_boundaries(label, 2)
+    assert not found[0, 1:-1, 1:-1].any()
+    assert found[1, 1:-1, 1:-1].sum() == 8  # all around the one pixel; in its own place the gradients cancel

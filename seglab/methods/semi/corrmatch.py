@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jsonargparse import lazy_instance
 from torch import Tensor
 
+from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.networks.heads import correlation_head
 from seglab.ops.correlation import correlation_map, fill_regions, propagate, regions

@@ -11,15 +11,27 @@ from spaces import classes
 from torch import Tensor, nn
 
 from seglab.labels import LabelSpace
-from seglab.methods import AugSeg, CorrMatch, CutMixSeg, FixMatch, MeanTeacher, Method, UniMatch, UniMatchV2
+from seglab.methods import (
+    AEL,
+    CWBASS,
+    AugSeg,
+    CorrMatch,
+    CutMixSeg,
+    FixMatch,
+    MeanTeacher,
+    Method,
+    UniMatch,
+    UniMatchV2,
+)
 from seglab.networks import Network
+from seglab.ops.losses import CONSISTENCY
 from seglab.ops.mixing import AreaBox, BoxSampler
 from seglab.ops.views import StrongView
 from seglab.types import Output, SeglabError
 
 NO_BOX = AreaBox(probability=0.0)
 CALM: dict[str, Any] = {"strong": OFF, "boxes": NO_BOX}
-ALL: list[type[Method]] = [AugSeg, CorrMatch, CutMixSeg, FixMatch, MeanTeacher, UniMatch, UniMatchV2]
+ALL: list[type[Method]] = [AEL, AugSeg, CorrMatch, CutMixSeg, CWBASS, FixMatch, MeanTeacher, UniMatch, UniMatchV2]
 
 
 class Pointwise(pointwise.Pointwise):
@@ -346,6 +358,67 @@ def test_cutmix_seg_mixes_probabilities_as_it_mixes_images() -> None:
     assert consistency == pytest.approx(distance[counted].mean().item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("loss", CONSISTENCY)
+def test_cutmix_seg_has_the_losses_of_its_code(loss: str) -> None:
+    """Of known predictions, (0.8, 0.2) by the student and (0.6, 0.4) by the teacher, at most 0.6 sure."""
+    module = method(CutMixSeg, loss=loss, threshold=0.5)
+    constant(module.student, 0.8, 0.2)
+    constant(module.teacher.network, 0.6, 0.4)
+    logits = torch.tensor([[0.8, 0.2], [0.6, 0.4]]).log()
+    expected = {
+        "var": 2 * 0.2**2,
+        "bce": -2 * (0.6 * logits[0, 0] + 0.4 * logits[0, 1]),
+        "kld": (logits[1].exp() * (logits[1] - logits[0])).sum(),
+        "logits_var": (logits[1] - logits[0]).square().sum() / 2**0.5,
+        "logits_smoothl1": 0.5 * (logits[1] - logits[0]).square().sum() / 2**0.5,
+    }
+    assert module.losses(batch())["consistency"].item() == pytest.approx(float(expected[loss]), rel=1e-4)
+
+
+def test_cutmix_seg_with_cutout_shows_boxes_and_counts_them_alone() -> None:
+    module, data = method(CutMixSeg, threshold=0.0, cutout=True, boxes=Halves()), batch()
+    module.student.mean.fill_(0.5)
+    sharpen(module.teacher.network, 3.0)
+    seen: list[Tensor] = []
+    module.student.register_forward_pre_hook(lambda part, args: seen.append(args[0]))
+    consistency = module.losses(data)["consistency"].item()
+    weak = data["unlabeled"]["image"]
+    assert torch.equal(seen[-1], torch.cat([weak[..., :3], torch.full_like(weak[..., 3:], 0.5)], -1))
+    p, q = (net(x).logits.softmax(1) for net, x in ((module.student, seen[-1]), (module.teacher.network, weak)))
+    expected = (p - q).square().sum(1)[..., :3][data["unlabeled"]["valid"][..., :3]].mean()
+    assert consistency == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_unimatch_with_classmix_pastes_half_of_the_partners_classes() -> None:
+    module, data = method(UniMatch, threshold=0.0, strong=OFF, classmix=True, views=1, dropout=0.0), batch()
+    sharpen(module.student, 3.0)
+    seen: list[Tensor] = []
+    encode = module.student.encode
+    module.student.encode = lambda image: seen.append(image) or encode(image)  # type: ignore[method-assign, func-returns-value]
+    module.losses(data)
+    weak, view = data["unlabeled"]["image"], seen[-1]
+    label, other = module.student(weak).logits.argmax(1).roll(1, 0), weak.roll(1, 0)
+    for i in range(2):
+        mixed = [torch.where(label[i] == c, other[i], weak[i]) for c in label[i].unique()]
+        assert len(mixed) == 2
+        assert sum(torch.equal(view[i], one) for one in mixed) == 1
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_unimatch_averages_its_strong_views(views: int) -> None:
+    module, data = method(UniMatch, threshold=0.0, views=views, weight=1.0, **CALM), batch()
+    images, valid = data["unlabeled"]["image"], data["unlabeled"]["valid"]
+    logits = module.student(images).logits
+    expected = expected_consistency(logits, logits.argmax(1), valid, valid)
+    assert module.losses(data)["consistency"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_unimatch_perturbs_features_by_noise_where_it_is_asked_to() -> None:
+    module, data = method(UniMatch, threshold=0.0, dropout=0.0, feature_noise=0.3, **CALM), batch()
+    losses = module.losses(data)
+    assert losses["feature_consistency"].item() != pytest.approx(losses["consistency"].item(), rel=1e-6)
+
+
 def test_cutmix_seg_averages_running_statistics() -> None:
     module = method(CutMixSeg, Normed)
     norms = [net.encoder[1] for net in (module.student, module.teacher.network)]  # type: ignore[index]
@@ -366,10 +439,11 @@ def test_gradient_reaches_all_of_the_student_and_nothing_of_the_teacher(kind: ty
         assert all(p.grad is None and not p.requires_grad for p in module.teacher.parameters())
 
 
-@pytest.mark.parametrize("kind", [k for k in ALL if k is not MeanTeacher])
+@pytest.mark.parametrize("kind", [k for k in ALL if k not in (CWBASS, MeanTeacher)])
 @pytest.mark.parametrize("update_bn_on_strong", [True, False])
 def test_strong_views_stay_out_of_the_running_statistics(kind: type[Method], update_bn_on_strong: bool) -> None:
-    module, data = method(kind, Normed, update_bn_on_strong=update_bn_on_strong), batch()
+    unmixed = {"paste": 0.0} if kind is AEL else {}  # else its labeled images are mixed, too
+    module, data = method(kind, Normed, update_bn_on_strong=update_bn_on_strong, **unmixed), batch()
     clean = method(kind, Normed).student
     clean.load_state_dict(module.student.state_dict())
     if kind in (CorrMatch, UniMatch):  # its weak views are clean too, and come first
@@ -383,7 +457,12 @@ def test_strong_views_stay_out_of_the_running_statistics(kind: type[Method], upd
 
 @pytest.mark.parametrize("kind", ALL)
 def test_losses_are_float32_and_equal_in_bfloat16_up_to_rounding(kind: type[Method]) -> None:
-    module, data = method(kind, threshold=0.0, **CALM) if kind is not MeanTeacher else method(kind, weight=1.0), batch()
+    calm: dict[type[Method], dict[str, Any]] = {
+        MeanTeacher: {"weight": 1.0},
+        CWBASS: {"limits": (0.0, 0.0)},
+        AEL: {"threshold": 0.0, "boxes": NO_BOX, "component_area": 1.0, "sampling": 0.0},
+    }
+    module, data = method(kind, **calm.get(kind, CALM | {"threshold": 0.0})), batch()
     if module.has_teacher:
         sharpen(module.teacher.network, 3.0)
     torch.manual_seed(0)
@@ -425,9 +504,20 @@ def test_a_step_never_waits_for_the_device(kind: type[Method], no_host_sync: Any
         (CorrMatch, "correlation_weight", 2.0),
         (CorrMatch, "regions", -1),
         (CorrMatch, "dropout", 1.0),
+        (AEL, "threshold", 1.5),
+        (AEL, "paste", -0.5),
+        (AEL, "candidates", 0),
+        (AEL, "pasted_classes", 0),
+        (AEL, "gamma", -1.0),
+        (CWBASS, "gamma", -1.0),
+        (CWBASS, "confidence_decay", 1.1),
+        (CWBASS, "boundary_weight", -1.0),
+        (CWBASS, "weight", -1.0),
         (FixMatch, "threshold", 1.5),
         (UniMatch, "threshold", -0.1),
         (UniMatch, "dropout", 1.0),
+        (UniMatch, "views", 0),
+        (UniMatch, "feature_noise", -1.0),
         (UniMatchV2, "threshold", 2.0),
         (UniMatchV2, "intact", -1.0),
         (CutMixSeg, "threshold", 2.0),
