@@ -12,7 +12,6 @@ from seglab.ops.components import component_box
 from seglab.ops.losses import pixel_mean
 from seglab.ops.memory import ConfidenceBank
 from seglab.ops.mixing import BoxSampler, FixedAreaBox, Pixels, cutmix_partner, ground_truth, mix, select
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import hard_label, pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.types import Batch, Output, require
@@ -118,19 +117,18 @@ class AEL(Method):
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
         truth = self.copy_paste(ground_truth(labeled["image"], labeled["mask"], labeled["valid"]))
 
-        answer = unlabeled["answer"] = self.teacher(unlabeled["image"])
+        answer_l, answer = self.teacher.apart(truth.image, unlabeled["image"])
+        unlabeled["answer"] = answer
         label, confidence = pseudo_label(answer.logits)
         self.log_pseudo_quality(label, pixel_threshold(confidence, self.threshold) > 0)
         mixed = self.cutmix(Pixels(unlabeled["image"], label, confidence, unlabeled["valid"]), truth)
 
-        target_l = pseudo_label(self.teacher(truth.image).logits)
-        out_l = self.student(truth.image)
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_m = self.student(mixed.image)
+        frozen = False, not self.update_bn_on_strong
+        out_l, out_m = self.student.apart(truth.image, mixed.image, frozen=frozen)
         self.bank.follow(out_l.logits, truth.label)
         return {
             "supervised": self.supervised(out_l, truth.label),
-            "consistency_labeled": self.weight * self.consistency(out_l, *target_l, truth.valid),
+            "consistency_labeled": self.weight * self.consistency(out_l, *pseudo_label(answer_l.logits), truth.valid),
             "consistency": self.weight * self.consistency(out_m, mixed.label, mixed.weight, mixed.valid),
         }
 

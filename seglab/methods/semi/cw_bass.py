@@ -8,7 +8,6 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.ops.losses import linear_rampup
-from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import class_boundaries, dynamic_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import NoView, View
@@ -90,9 +89,8 @@ class CWBASS(Method):
         self.log_pseudo_quality(label, trusted)
         boundary = class_boundaries(label, self.num_classes)
 
-        out_l = self.student(labeled["image"])
-        with frozen_statistics(self.student, not self.update_bn_on_strong):
-            out_s = self.student(self.strong(weak))
+        frozen = False, not self.update_bn_on_strong
+        out_l, out_s = self.student.apart(labeled["image"], self.strong(weak), frozen=frozen)
         counted = trusted & valid
         sureness = (self.confidence_decay * confidence) ** self.gamma
         weight = self.weight * linear_rampup(self.global_step, self.ramp_up)
