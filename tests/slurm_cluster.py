@@ -41,6 +41,7 @@ MpiDefault=none
 ReturnToService=2
 KillWait=30
 MaxArraySize=10
+FirstJobId={first}
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={n1} CPUs=4
@@ -105,7 +106,10 @@ def running() -> Iterator[Cluster]:
         (folder / "munge.key").write_bytes(os.urandom(1024))
         (folder / "munge.key").chmod(0o400)
         conf = folder / "slurm.conf"
-        conf.write_text(CONF.format(folder=folder, **dict(zip(("controller", "n1", "n2"), _ports(3), strict=True))))
+        # ranks meet at a port that follows from the job's id, on one machine with the jobs of other workers
+        first = 1 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        ports = dict(zip(("controller", "n1", "n2"), _ports(3), strict=True))
+        conf.write_text(CONF.format(folder=folder, first=first, **ports))
         env = os.environ | {"SLURM_CONF": str(conf)}
         files = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         munge = [f"--{flag}={folder}/munge.{end}" for flag, end in files.items()]
