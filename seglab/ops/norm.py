@@ -197,8 +197,7 @@ class SyncBatchNormOnCPU(Parts):
         assert self.num_batches_tracked is not None
         assert self.running_mean is not None
         assert self.running_var is not None
-        if momentum is None:  # a mean over all batches: only there somebody reads how many they are
-            self.num_batches_tracked.add_(1)
+        self.num_batches_tracked.add_(1)
         share = momentum if momentum is not None else 1.0 / self.num_batches_tracked.item()
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)
