@@ -168,6 +168,7 @@ class SyncBatchNormOnCPU(Parts):
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
         self._parameters, self._buffers, self.training = norm._parameters, norm._buffers, norm.training
         self.act, self.drop = (getattr(norm, part, nn.Identity()) for part in ("act", "drop"))
+        self.counts = not isinstance(norm, Parts)  # batches, as the one that it replaces does
 
     def _check_input_dim(self, x: Tensor) -> None:
         """Any number of dimensions."""
@@ -197,7 +198,8 @@ class SyncBatchNormOnCPU(Parts):
         assert self.num_batches_tracked is not None
         assert self.running_mean is not None
         assert self.running_var is not None
-        self.num_batches_tracked.add_(1)
+        if self.counts:
+            self.num_batches_tracked.add_(1)
         share = momentum if momentum is not None else 1.0 / self.num_batches_tracked.item()
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)
