@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import CombinedLoader
@@ -23,6 +22,7 @@ from seglab.data.streams import (
     Masks,
     Positions,
     SharedStream,
+    Side,
     Stream,
     Truth,
     frame_loader,
@@ -31,9 +31,6 @@ from seglab.data.streams import (
 from seglab.data.video import Video, is_video
 from seglab.labels import LabelSpace
 from seglab.types import SeglabError
-
-if TYPE_CHECKING:
-    from seglab.data.dataset import DataSet
 
 
 class SegmentationData(LightningDataModule, ABC):
@@ -59,7 +56,7 @@ class SegmentationData(LightningDataModule, ABC):
 
     @property
     @abstractmethod
-    def sides(self) -> dict[str, "DataSet"]:
+    def sides(self) -> Mapping[str, Side]:
         """The data sets by their key in the config (a single one: ``""``); the last one is evaluated."""
 
     @property
@@ -73,7 +70,7 @@ class SegmentationData(LightningDataModule, ABC):
         """Which labels of the evaluated data set training sees: ``all``, ``1/8``, the stem of a list file, ``none``."""
 
     @property
-    def evaluated(self) -> "DataSet":
+    def evaluated(self) -> Side:
         """The data set whose val and test are scored."""
         return list(self.sides.values())[-1]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import albumentations as A
 import cv2
@@ -19,15 +19,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from seglab.data.class_counts import ClassCounts
 from seglab.data.decode import Reader, check_size, read_labels, scaled_size
 from seglab.data.files import Item
 from seglab.data.geometry import planes, resize_mask
-from seglab.data.sampling import Order, Pick
+from seglab.data.sampling import Order, Pick, RareClasses
 from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
-
-if TYPE_CHECKING:
-    from seglab.data.dataset import DataSet
 
 EVERY_SAMPLE = ("image", "valid", "key")  # keys that samples of any stream have
 Masks = Callable[[Item, np.ndarray], np.ndarray]  # an item and its image H W 3 -> class indices H W
@@ -178,6 +176,21 @@ class SharedStream(Stream):
         return self.streams[which], step * self.shares[which] + place
 
 
+class Side(Protocol):
+    """What streams and evaluation ask of a data set, alone or as one side of an adaptation."""
+
+    layout: str
+    hidden_masks: bool
+    rare_classes: RareClasses | None
+
+    def items(self, split: str) -> list[Item]: ...
+
+    def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader: ...
+
+    @property
+    def counted(self) -> ClassCounts: ...
+
+
 class Part(NamedTuple):
     """A share of a stream: images of one data set.
 
@@ -190,7 +203,7 @@ class Part(NamedTuple):
         gives: keys of the samples beside those of every sample.
     """
 
-    owner: "DataSet"
+    owner: Side
     batch: int
     tag: int
     items: Callable[[], list[Item]]

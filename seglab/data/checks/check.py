@@ -2,16 +2,15 @@
 
 import glob
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from seglab.data.checks.findings import Found, Part, Report
 from seglab.data.checks.mend import mending
 from seglab.data.checks.plausible import misread, unseen
 from seglab.data.dataset import SPLITS, DataSet
@@ -32,47 +31,6 @@ from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 from seglab.types import SeglabError
 
 RARE = 0.005  # share of the labeled pixels
-
-
-@dataclass
-class Part:
-    """What was found in one split of one data set."""
-
-    name: str
-    items: list[Item]
-    space: LabelSpace
-    root: Path
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (width, height) -> images
-    stored: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # pixels by stored id
-    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # by class index; IGNORE: ignored
-    shows: dict[Item, np.ndarray] = field(default_factory=dict)  # readable pair -> (256,) bool, classes in its mask
-    digests: dict[bytes, list[Item]] = field(default_factory=lambda: defaultdict(list))  # of the pixels
-    bad: set[Item] = field(default_factory=set)  # to leave out
-    wrong: Counter[int] = field(default_factory=Counter)  # pixels of masks with ids that the label space lacks
-    painted: list[Path] = field(default_factory=list)  # masks of colours in place of ids
-
-
-@dataclass
-class Report:
-    """Everything that ``check_data`` found."""
-
-    parts: list[Part] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)  # training or evaluation would stop on these, or mislead
-    notes: list[str] = field(default_factory=list)  # worth knowing
-    mending: dict[str, list[str]] = field(default_factory=dict)  # side of the data -> lines of YAML for its init_args
-
-
-class Found(NamedTuple):
-    """One item after opening it."""
-
-    problems: list[str]
-    size: tuple[int, int] | None = None  # width, height
-    digest: bytes = b""
-    stored: np.ndarray | None = None  # (256,) pixels by stored id, of a mask that fits
-    oriented: bool = False  # by EXIF
-    deep: bool = False  # 16 bits per channel
-    wrong: Counter[int] = Counter()  # pixels by id, or 256 + colour, of a mask with some that the label space lacks
-    painted: bool = False  # the mask shows colours in place of ids
 
 
 def check_data(data: SegmentationData, workers: int = 0) -> Report:
@@ -99,6 +57,7 @@ def sides(data: SegmentationData) -> list[tuple[str, DataSet, tuple[str, ...]]]:
     return [
         (f"{name} " if name else "", side, SPLITS if side is data.evaluated else ("train",))
         for name, side in data.sides.items()
+        if isinstance(side, DataSet)  # all are; only streams and evaluation ask for less
     ]
 
 

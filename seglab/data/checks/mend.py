@@ -2,22 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import yaml
 
+from seglab.data.checks.findings import Part
 from seglab.data.checks.plausible import MANY, binary, misread, unpacked
+from seglab.data.dataset import DataSet
 from seglab.data.init.content import count, name_classes
 from seglab.data.sets.folder import Folder
 from seglab.labels import IGNORE, UNKNOWN, LabelSpace
 
-if TYPE_CHECKING:
-    from seglab.data.checks.check import Part
-    from seglab.data.dataset import DataSet
 
-
-def mending(data: "DataSet", parts: "list[Part]") -> list[str]:
+def mending(data: DataSet, parts: list[Part]) -> list[str]:
     """Lines for ``init_args`` of a data set; none where nothing is wrong or nobody can tell."""
     labeled = [part for part in parts if part.space is data.space]
     if not labeled:
@@ -46,7 +44,7 @@ def mending(data: "DataSet", parts: "list[Part]") -> list[str]:
     return lines
 
 
-def _ids(data: "DataSet", stored: np.ndarray, unknown: dict[int, int]) -> Iterator[str]:
+def _ids(data: DataSet, stored: np.ndarray, unknown: dict[int, int]) -> Iterator[str]:
     space = data.space
     if not isinstance(data, Folder):
         problem = misread(stored, space) or ""
@@ -77,7 +75,7 @@ def _ids(data: "DataSet", stored: np.ndarray, unknown: dict[int, int]) -> Iterat
         yield f"void: {_flow([id for id in space.void if id not in ignored])}"
 
 
-def _colours(data: "DataSet", unknown: dict[int, int]) -> Iterator[str]:
+def _colours(data: DataSet, unknown: dict[int, int]) -> Iterator[str]:
     if isinstance(data, Folder) and unknown and len(unknown) < MANY:
         void = [
             list(colour) for index, colour in enumerate(data.own_space.stored_colours) if index in data.own_space.void

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from seglab.data.checks.check import Report, sides
+from seglab.data.checks.check import sides
+from seglab.data.checks.findings import Report
 from seglab.data.dataset import DataSet
 from seglab.data.decode import read_image, read_pair
 from seglab.data.files import describe
