@@ -20,8 +20,9 @@ class Sample(TypedDict):
     pseudo: NotRequired[Tensor]  # B H W int64 class index or 255 (none): an earlier run's labels
     tags: NotRequired[Tensor]  # B K bool, classes that the image shows
     text: NotRequired[list[str]]  # B captions
-    box: NotRequired[Tensor]  # B 4 int64, the crop in the image: top, left, height, width, pixels
+    box: NotRequired[Tensor]  # B 4 int64, the crop in the image: top, left, height, width, pixels of the file
     flip: NotRequired[Tensor]  # B bool, whether the crop is mirrored
+    size: NotRequired[Tensor]  # B 2 int64, height and width of the image, pixels of the file
     domain: NotRequired[Tensor]  # B int64, which of several domains
     answer: NotRequired[Output]  # the teacher's for these images: a method puts it here for additions to read
 

@@ -1,7 +1,7 @@
 """The weak view: scale, crop and flip in one cut. No pixel is resized to be thrown away."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -166,3 +166,25 @@ def weak_view(size: tuple[int, int], scale: tuple[float, float], flip: float = 0
     """
     masks = dict.fromkeys(("valid", "hidden", "pseudo"), "mask")
     return A.Compose([ScaledCrop(size, scale), A.HorizontalFlip(p=flip)], additional_targets=masks)
+
+
+def crop_place(
+    applied: Sequence[tuple[str, Window]], crop: tuple[int, int], scale: float
+) -> dict[str, bool | list[int]]:
+    """Where a crop of ``weak_view`` comes from, in pixels of the image's file.
+
+    Args:
+        applied: the ``applied_transforms`` of its result, which it has with ``save_applied_params``.
+        crop: height and width of the crop.
+        scale: of the array that it was cut from, relative to the file.
+
+    Returns:
+        ``box``: top, left, height, width before the crop was mirrored, beyond the image where it has padding; ``flip``:
+        whether it is mirrored; ``size``: height and width of the image.
+    """
+    (_, window), *flips = applied
+    size = [round(side / scale) for side in window["shape"][:2]]
+    factors = [whole / scaled for whole, scaled in zip(size, window["scaled"], strict=True)]
+    corner = [round(start * factor) for start, factor in zip((window["top"], window["left"]), factors, strict=True)]
+    sides = [round(side * factor) for side, factor in zip(crop, factors, strict=True)]
+    return {"box": corner + sides, "flip": bool(flips), "size": size}

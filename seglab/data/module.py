@@ -16,6 +16,7 @@ from seglab.data.files import Item, describe, find_images
 from seglab.data.pseudo_labels import REMEDY
 from seglab.data.streams import (
     EVERY_SAMPLE,
+    PLACE,
     Feed,
     Frames,
     Hidden,
@@ -87,7 +88,7 @@ class SegmentationData(LightningDataModule, ABC):
         """
         gives = {name: feed.gives for name, feed in self.streams.items()}
         for name, keys in reads.items():
-            lacking = [key for key in keys if key not in (*EVERY_SAMPLE, *gives.get(name, ()))]
+            lacking = [key for key in keys if key not in (*EVERY_SAMPLE, *PLACE, *gives.get(name, ()))]
             if lacking or name not in gives:
                 offer = " and ".join(f"{stream} ({', '.join(given)})" for stream, given in gives.items())
                 remedy = "choose data that give it, or a method that does without"
@@ -115,14 +116,16 @@ class SegmentationData(LightningDataModule, ABC):
         """
         return [item for part in self.streams[name].parts for item in part.items()]
 
-    def stream(self, name: str, seed: int) -> Stream:
-        """The endless stream of training crops with this name.
+    def stream(self, name: str, seed: int, reads: Collection[str] = ()) -> Stream:
+        """The endless stream of training crops with this name, whose samples have those of ``PLACE`` that are read.
 
         Raises:
             SeglabError: as ``stream_items``; or as ``DataSet.labeled_stream`` and ``DataSet.unlabeled_stream``.
         """
         parts = self.streams[name].parts
         streams = [part.stream(seed, part.tag) for part in parts]
+        for stream in streams:
+            stream.locate(reads)
         return streams[0] if len(parts) == 1 else SharedStream(streams, [part.batch for part in parts])
 
     def one_pass(self, name: str, only: Collection[Item] | None = None, hidden: bool = False) -> DataLoader:
@@ -176,7 +179,9 @@ class SegmentationData(LightningDataModule, ABC):
         self.require(reads)
         start = self.trainer.global_step * self.trainer.accumulate_grad_batches
         loaders = {
-            name: stream_loader(self.stream(name, self.seed), Positions(feed.batch, start, *self._rank()), self.workers)
+            name: stream_loader(
+                self.stream(name, self.seed, reads[name]), Positions(feed.batch, start, *self._rank()), self.workers
+            )
             for name, feed in self.streams.items()
             if name in reads
         }

@@ -6,7 +6,7 @@ starts at position ``steps x batch`` without stored state.
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,12 +22,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from seglab.data.class_counts import ClassCounts
 from seglab.data.decode import Reader, check_size, read_labels, scaled_size
 from seglab.data.files import Item
-from seglab.data.geometry import planes, resize_mask
+from seglab.data.geometry import crop_place, planes, resize_mask
 from seglab.data.sampling import Order, Pick, RareClasses
 from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
 
 EVERY_SAMPLE = ("image", "valid", "key")  # keys that samples of any stream have
+PLACE = ("box", "flip", "size")  # and those that they have where a method reads them
 Masks = Callable[[Item, np.ndarray], np.ndarray]  # an item and its image H W 3 -> class indices H W
 
 
@@ -95,6 +96,8 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         tag: tells streams of one run apart, so that they are not in step.
     """
 
+    place: tuple[str, ...] = ()  # those of PLACE that samples have
+
     def __init__(
         self, order: Order, reader: Reader, masks: Mapping[str, Masks], view: A.Compose, seed: int, tag: int
     ) -> None:
@@ -116,7 +119,15 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         }
         for name in self.masks:
             sample[name] = torch.from_numpy(np.ascontiguousarray(arrays[name]))  # H W uint8
+        if self.place:
+            known = crop_place(arrays["applied_transforms"], arrays["image"].shape[:2], self.reader.scale)
+            sample |= {name: torch.tensor(known[name]) for name in self.place}
         return sample
+
+    def locate(self, keys: Collection[str]) -> None:
+        """Give samples those of ``PLACE`` that are among the keys."""
+        self.place = tuple(key for key in PLACE if key in keys)
+        self.view.save_applied_params = bool(self.place)
 
 
 class Positions(Sampler[list[int]]):

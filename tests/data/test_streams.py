@@ -2,6 +2,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -235,3 +236,54 @@ def test_every_frame_is_evaluated_by_one_rank(camvid: Path, world: int) -> None:
 def test_frames_without_masks_have_none(camvid: Path) -> None:
     item = CamVid(str(camvid)).items("val")[0]._replace(mask=None)
     assert set(Frames([item], Files(CAMVID), {"mask": Truth(Files(CAMVID))})[0]) == {"image", "valid", "key"}
+
+
+# Where a crop comes from
+
+
+class Ramp(NamedTuple):
+    """Images whose red and green say where a pixel of the file, 120 by 160, lies; read at a scale."""
+
+    scale: float
+
+    def image(self, _: Item) -> np.ndarray:
+        rows, columns = round(120 * self.scale), round(160 * self.scale)
+        image = np.zeros((rows, columns, 3), np.uint8)
+        image[..., 0] = ((np.arange(rows) + 0.5) / self.scale)[:, None]
+        image[..., 1] = (np.arange(columns) + 0.5) / self.scale
+        return image
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_a_crop_says_where_it_comes_from_if_asked(scale: float) -> None:
+    items = [Item("a", Path("a"), None)]
+    view = weak_view(CROP, (0.2 / scale, 2.0 / scale))
+    stream = Stream(Shuffled(items, 0, 0), Ramp(scale), {}, view, 0, 0)
+    assert set(stream[0]) == {"image", "valid", "key"}
+    stream.locate(("flip", "mask", "size", "box"))
+    seen = set()
+    for position in range(30):
+        sample = stream[position]
+        top, left, height, width = sample["box"].tolist()
+        assert sample["size"].tolist() == [120, 160]
+        assert sample["box"].dtype == torch.int64
+        assert sample["flip"].dtype == torch.bool
+        rows = top + (torch.arange(CROP[0]) + 0.5) / CROP[0] * height
+        columns = left + (torch.arange(CROP[1]) + 0.5) / CROP[1] * width
+        columns = columns.flip(0) if sample["flip"] else columns
+        for channel, place in enumerate((rows[:, None], columns)):
+            error = (sample["image"][channel] - place).abs()[sample["valid"]]
+            assert error.max() < 2 / scale + 1.5, (position, error.max())  # whole numbers of pixels and of colours
+        seen.add((bool(sample["flip"]), bool(sample["valid"].all())))
+    assert len(seen) >= 3
+
+
+def test_only_what_a_method_reads_is_collated(camvid: Path) -> None:
+    data = CamVid(str(camvid), labeled="1/4", crop=CROP)
+    data.require({"labeled": ("mask", "box"), "unlabeled": ("flip",)})
+    plain, placed = data.stream("labeled", 0), data.stream("labeled", 0, ("mask", "box", "size"))
+    assert set(placed[0]) == {"image", "valid", "key", "mask", "box", "size"}
+    assert same(plain[0], {key: value for key, value in placed[0].items() if key not in ("box", "size")})
+    (batch,) = batches(placed, Positions(4), 0, 1)
+    assert (batch["box"].shape, batch["size"].shape) == ((4, 4), (4, 2))
+    assert set(data.stream("unlabeled", 0, ("flip",))[0]) == {"image", "valid", "key", "hidden", "flip"}
