@@ -2,11 +2,12 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import albumentations as A
+import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 
 from seglab.data.cache import Cache
@@ -16,6 +17,7 @@ from seglab.data.files import Item, describe
 from seglab.data.geometry import weak_view
 from seglab.data.lists import is_list, leave_out
 from seglab.data.module import SegmentationData
+from seglab.data.points import ASK, PointMasks, Points, points_of
 from seglab.data.pseudo_labels import pseudo_label_files
 from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
 from seglab.data.selection import Selection
@@ -56,6 +58,8 @@ class DataSet(SegmentationData, ABC):
             where it is as large as the files, and the files where it is not.
         taxonomy: other classes than the data set's own; in YAML usually the path of a file of experiments/taxonomy.
         skip: list file of images to leave out of every part, such as those whose label has another size.
+        points: list file of labeled pixels (``seglab pick``) in place of the masks of labeled images; all other pixels
+            are ignored. Images of ``labeled`` without a labeled pixel are unlabeled.
         seed: set by the run's seed.
 
     Attributes:
@@ -87,6 +91,7 @@ class DataSet(SegmentationData, ABC):
         cache: str = "",
         taxonomy: Taxonomy = Taxonomy(),
         skip: str = "",
+        points: str = "",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -104,6 +109,7 @@ class DataSet(SegmentationData, ABC):
         self.pseudo_labels, self.counts = pseudo_labels, Path(counts).expanduser()
         self.skip = Path(skip).expanduser() if skip else None
         self.cache = Path(cache).expanduser() if cache else None
+        self.points = Path(points).expanduser() if points else None
         self.own_space = self.space
         if taxonomy.classes:
             self.space = self.space.converted(taxonomy)
@@ -147,9 +153,38 @@ class DataSet(SegmentationData, ABC):
     @cached_property
     def selection(self) -> Selection:
         """The labeled and the unlabeled training images; a labeled one may lack its mask."""
+        return self._selection(self.pointed)
+
+    @property
+    def askable(self) -> list[Item]:
+        """The images that ``labeled`` chooses, for whose pixels somebody may be asked; they need no mask.
+
+        Raises:
+            SeglabError: the choice is malformed.
+        """
+        return self._selection(None).choose(need_masks=False)
+
+    @cached_property
+    def pointed(self) -> dict[str, Points] | None:
+        """Key -> labeled pixels of each training image that has any; None where masks are the labels.
+
+        Raises:
+            SeglabError: the list is absent or wrong, or no pixel of it has a class.
+        """
+        if self.points is None:
+            return None
+        found = points_of(self.points, self.space, self.items("train"), lambda: self._found("val"))
+        if not found:
+            raise SeglabError(f"no pixel in {self.points} has a class: {ASK}")
+        return found
+
+    def _selection(self, pointed: Collection[str] | None) -> Selection:
         items = self.items("train")
         candidates = items if is_list(self.labeled) else self.candidates(items)
-        return Selection(items, candidates, lambda: self._found("val"), self.labeled, self.unlabeled)
+        if pointed is not None:
+            masked = {item.key for item in candidates}
+            candidates = [item for item in items if item.key in masked or item.key in pointed]
+        return Selection(items, candidates, lambda: self._found("val"), self.labeled, self.unlabeled, pointed)
 
     def labeled_items(self) -> list[Item]:
         """The labeled training items.
@@ -158,6 +193,10 @@ class DataSet(SegmentationData, ABC):
             SeglabError: the choice is malformed or one of them has no mask.
         """
         chosen = self.selection.labeled
+        if self.pointed is not None:
+            if not chosen:
+                raise SeglabError(f"labeled {self.labeled} chooses no image that has a labeled pixel in {self.points}")
+            return list(chosen)
         if bare := [item.image for item in chosen if item.mask is None]:
             raise SeglabError(
                 f"{len(bare)} labeled images have no mask: {describe(bare)}. Expected layout: {self.layout}"
@@ -209,13 +248,15 @@ class DataSet(SegmentationData, ABC):
             SeglabError: as ``labeled_items``; or a few of the masks show that all are misread.
         """
         items = self.labeled_items()
-        check_sample([item.mask for item in items if item.mask], self.space)
+        if self.pointed is None:
+            check_sample([item.mask for item in items if item.mask], self.space)
         rules = (Balanced(self.category_cap),) if self.category_cap < 1 else ()
         order: Order = Shuffled(items, seed, tag, rules)
         if self.rare_classes:
             order = RareFirst(items, self.counted, self.rare_classes, seed, tag, rules)
         reader = self.reader(items)
-        return Stream(order, reader, {"mask": Truth(reader)}, self._view(reader), seed, tag)
+        masks = {"mask": self.truth(reader)} if self.pointed is None else {}
+        return Stream(order, reader, masks, self._view(reader), seed, tag, self.pointed)
 
     def unlabeled_stream(self, seed: int, tag: int = UNLABELED) -> Stream:
         """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted, and ``pseudo``.
@@ -247,6 +288,10 @@ class DataSet(SegmentationData, ABC):
         cache.check(items)
         return cache
 
+    def truth(self, reader: Reader) -> Masks:
+        """What labels whole images: the masks, or the labeled pixels."""
+        return Truth(reader) if self.pointed is None else PointMasks(self.pointed)
+
     @cached_property
     def counted(self) -> ClassCounts:
         """Pixels of each class in the labeled training images; counted on first use, then read from a file.
@@ -254,6 +299,10 @@ class DataSet(SegmentationData, ABC):
         Raises:
             SeglabError: a mask cannot be read.
         """
+        if self.pointed is not None:
+            keys = tuple(item.key for item in self.labeled_items())
+            counts = [self.pointed[key].counts(self.space.num_classes) for key in keys]
+            return ClassCounts(keys, np.stack(counts).astype(np.uint32))
         return class_counts(self.labeled_items(), self.space, self.root, self.counts, type(self).__name__)
 
     def _view(self, reader: Reader) -> A.Compose:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from seglab.data.decode import scaled_size
+from seglab.data.points import Points
 from seglab.labels import IGNORE
 from seglab.types import SeglabError
 
@@ -54,10 +55,14 @@ class ScaledCrop(A.DualTransform):
         self.size = size
         self.scale = scale
 
+    @property
+    def targets(self) -> dict[str, Callable[..., Any]]:
+        return {**super().targets, "points": self.apply_to_points}
+
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> Window:
         draw = partial(self._draw, *params["shape"][:2])
         for rule in data.get("rules", ()):
-            draw = partial(self._redraw, draw, rule, data["mask"])
+            draw = partial(self._redraw, draw, rule, data)
         return draw()
 
     def _draw(self, height: int, width: int) -> Window:
@@ -66,10 +71,15 @@ class ScaledCrop(A.DualTransform):
         left = self.py_random.randint(0, max(0, scaled[1] - self.size[1]))
         return {"top": top, "left": left, "scaled": scaled}
 
-    def _redraw(self, draw: Callable[[], Window], rule: CropRule, mask: np.ndarray) -> Window:
+    def _redraw(self, draw: Callable[[], Window], rule: CropRule, data: dict[str, Any]) -> Window:
         for _ in range(rule.attempts):
             window = draw()
-            if rule(self.apply_to_mask(mask, **window)):
+            points: Points | None = data.get("points")
+            if points is None:
+                mask = self.apply_to_mask(data["mask"], **window)
+            else:
+                mask = self.apply_to_points(points, **window).mask()
+            if rule(mask):
                 return window
         return draw()
 
@@ -79,6 +89,9 @@ class ScaledCrop(A.DualTransform):
     def apply_to_mask(self, mask: np.ndarray, top: int, left: int, scaled: tuple[int, int], **_: Any) -> np.ndarray:
         return self._padded(resize_mask(mask, scaled, self._window(top, left, scaled)), IGNORE)
 
+    def apply_to_points(self, points: Points, top: int, left: int, scaled: tuple[int, int], **_: Any) -> Points:
+        return points.cut(scaled, top, left, self.size)
+
     def _window(self, top: int, left: int, scaled: tuple[int, int]) -> tuple[int, int, int, int]:
         return top, left, min(self.size[0], scaled[0] - top), min(self.size[1], scaled[1] - left)
 
@@ -87,6 +100,17 @@ class ScaledCrop(A.DualTransform):
         if not any(missing):
             return array
         return cv2.copyMakeBorder(array, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=[fill] * 3)
+
+
+class Flip(A.HorizontalFlip):
+    """A horizontal flip that takes points along."""
+
+    @property
+    def targets(self) -> dict[str, Callable[..., Any]]:
+        return {**super().targets, "points": self.apply_to_points}
+
+    def apply_to_points(self, points: Points, **_: Any) -> Points:
+        return points.mirrored()
 
 
 def resize_image(
@@ -162,10 +186,10 @@ def weak_view(size: tuple[int, int], scale: tuple[float, float], flip: float = 0
     """The geometric view every stream shares: ``ScaledCrop`` and a horizontal flip with probability ``flip``.
 
     Targets: ``image`` H W 3, any of the masks ``mask``, ``hidden`` and ``pseudo`` H W, and ``valid`` H W, whose padding
-    becomes 255 like a mask's; ``rules`` are those of ``ScaledCrop``.
+    becomes 255 like a mask's; ``points``, which stand for a mask; ``rules`` are those of ``ScaledCrop``.
     """
     masks = dict.fromkeys(("valid", "hidden", "pseudo"), "mask")
-    return A.Compose([ScaledCrop(size, scale), A.HorizontalFlip(p=flip)], additional_targets=masks)
+    return A.Compose([ScaledCrop(size, scale), Flip(p=flip)], additional_targets=masks)
 
 
 def crop_place(

@@ -146,7 +146,7 @@ class SegmentationData(LightningDataModule, ABC):
             reader = part.owner.reader(items, evaluation=True)
             masks: dict[str, Masks] = {}
             if "mask" in part.gives:
-                masks["mask"] = Truth(reader)
+                masks["mask"] = part.owner.truth(reader)
             elif hidden and part.owner.hidden_masks:
                 masks["hidden"] = Hidden(reader)
             frames.append(Frames(items, reader, masks, *self._rank()))

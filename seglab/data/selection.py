@@ -1,6 +1,6 @@
 """Which training images are labeled, and which are unlabeled."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 
 from seglab.data.files import Item, describe
@@ -16,6 +16,7 @@ class Selection:
         candidates: those that a fraction chooses from; a list may name any image that has a mask.
         elsewhere: lists images that cannot be chosen, for the message when a list names one of them.
         labeled, unlabeled: as in ``DataSet``.
+        pointed: keys of the images that have labeled pixels; None: masks are the labels.
     """
 
     def __init__(
@@ -25,14 +26,31 @@ class Selection:
         elsewhere: Callable[[], list[Item]],
         labeled: str,
         unlabeled: str,
+        pointed: Collection[str] | None = None,
     ) -> None:
         self.items, self.candidates, self.elsewhere = items, candidates, elsewhere
-        self._labeled, self._unlabeled = labeled, unlabeled
+        self._labeled, self._unlabeled, self._pointed = labeled, unlabeled, pointed
 
     def _others(self, bare: list[Item]) -> Iterator[Item]:
         """What a list may not name, listed where a name is not found among the others."""
         yield from bare
         yield from self.elsewhere()
+
+    def choose(self, need_masks: bool) -> list[Item]:
+        """The images that ``labeled`` means, whether or not a pixel of them is labeled.
+
+        Args:
+            need_masks: a list may not name an image without mask; without need, images are chosen from all where none
+                has one.
+
+        Raises:
+            SeglabError: as ``choose_labeled``.
+        """
+        if not is_list(self._labeled):
+            return choose_labeled(self.candidates if need_masks else self.candidates or self.items, self._labeled)
+        bare = [item for item in self.items if item.mask is None and need_masks]
+        others = [item for item in self.items if item.mask is not None or not need_masks]
+        return choose_labeled(others, self._labeled, self._others(bare))
 
     @cached_property
     def labeled(self) -> list[Item]:
@@ -40,11 +58,9 @@ class Selection:
         Raises:
             SeglabError: as ``choose_labeled``.
         """
-        if not is_list(self._labeled):
-            return choose_labeled(self.candidates, self._labeled)
-        bare = [item for item in self.items if item.mask is None]
-        masked = [item for item in self.items if item.mask is not None]
-        return choose_labeled(masked, self._labeled, self._others(bare))
+        if self._pointed is None:
+            return self.choose(need_masks=True)
+        return [item for item in self.choose(need_masks=False) if item.key in self._pointed]
 
     @cached_property
     def unlabeled(self) -> list[Item]:

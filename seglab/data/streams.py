@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import albumentations as A
 import cv2
@@ -23,6 +23,7 @@ from seglab.data.class_counts import ClassCounts
 from seglab.data.decode import Reader, check_size, read_labels, scaled_size
 from seglab.data.files import Item
 from seglab.data.geometry import crop_place, planes, resize_mask
+from seglab.data.points import Points
 from seglab.data.sampling import Order, Pick, RareClasses
 from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
@@ -94,21 +95,31 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         view: geometry of the image, of ``valid`` and of the masks (``geometry.weak_view``).
         seed: of the run.
         tag: tells streams of one run apart, so that they are not in step.
+        points: key of an image -> its labeled pixels, painted into a ``mask`` after all geometry.
     """
 
     place: tuple[str, ...] = ()  # those of PLACE that samples have
 
     def __init__(
-        self, order: Order, reader: Reader, masks: Mapping[str, Masks], view: A.Compose, seed: int, tag: int
+        self,
+        order: Order,
+        reader: Reader,
+        masks: Mapping[str, Masks],
+        view: A.Compose,
+        seed: int,
+        tag: int,
+        points: Mapping[str, Points] | None = None,
     ) -> None:
         self.order, self.reader, self.masks, self.view = order, reader, masks, view
-        self.seed, self.tag = seed, tag
+        self.seed, self.tag, self.points = seed, tag, points
 
     def __getitem__(self, position: int) -> dict[str, Tensor | str]:
         item, rules = self.order(position)
         image = self.reader.image(item)
-        arrays = {"image": image, "valid": np.zeros(image.shape[:2], np.uint8)}
+        arrays: dict[str, Any] = {"image": image, "valid": np.zeros(image.shape[:2], np.uint8)}
         arrays |= {name: masks(item, image) for name, masks in self.masks.items()}
+        if self.points is not None:
+            arrays["points"] = self.points[item.key]
         self.view.set_random_seed(int(np.random.SeedSequence([self.seed, self.tag, position]).generate_state(1)[0]))
         arrays = self.view(**arrays, rules=rules)
 
@@ -122,6 +133,8 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         if self.place:
             known = crop_place(arrays["applied_transforms"], arrays["image"].shape[:2], self.reader.scale)
             sample |= {name: torch.tensor(known[name]) for name in self.place}
+        if self.points is not None:
+            sample["mask"] = torch.from_numpy(arrays["points"].mask())
         return sample
 
     def locate(self, keys: Collection[str]) -> None:
@@ -197,6 +210,8 @@ class Side(Protocol):
     def items(self, split: str) -> list[Item]: ...
 
     def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader: ...
+
+    def truth(self, reader: Reader) -> Masks: ...
 
     @property
     def counted(self) -> ClassCounts: ...

@@ -3,7 +3,7 @@
 import glob
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
@@ -243,8 +243,7 @@ def _check_streams(data: SegmentationData, report: Report) -> None:
     if labeled is None or unlabeled is None:
         return
     report.notes.append(f"training uses {len(labeled)} labeled and {len(unlabeled)} unlabeled images")
-    shows = {item: classes for part in report.parts for item, classes in part.shows.items()}
-    present = np.any([np.zeros(256, bool), *[shows[item] for item in labeled if item in shows]], axis=0)
+    present = _shown(data, {item: classes for part in report.parts for item, classes in part.shows.items()})
     if absent := [name for name, there in zip(data.space.names, present, strict=False) if not there]:
         report.notes.append(f"the labeled images show no {', '.join(absent)}")
 
@@ -255,6 +254,19 @@ def _check_streams(data: SegmentationData, report: Report) -> None:
     if twins:
         pairs = [f"{item.image} = {known[digests[item]].image}" for item in twins]
         report.notes.append(f"{len(twins)} unlabeled images are copies of labeled ones: {describe(pairs)}")
+
+
+def _shown(data: SegmentationData, shows: Mapping[Item, np.ndarray]) -> np.ndarray:
+    """(256,) bool: the classes that the labels of training show."""
+    present = np.zeros(256, bool)
+    for part in data.streams["labeled"].parts:
+        pointed = getattr(part.owner, "pointed", None)
+        for item in part.items():
+            if pointed is not None:
+                present[pointed[item.key].labels] = True
+            elif item in shows:
+                present |= shows[item]
+    return present
 
 
 def _listed(data: SegmentationData, stream: str, report: Report) -> list[Item] | None:
