@@ -52,6 +52,7 @@ class LabelSpace:
         in_red: files store an id in the red channel of a 16-bit colour PNG, as those of SYNTHIA do.
         stored_colours: files store one of these (R, G, B) per pixel, whose position is the id.
         nearest: a value or colour that files store and that is not known becomes the nearest known one.
+        steps: numbers of classes that arrived one after the other, where they do; their sum is all of them.
         grey_is_id: a colour file whose three channels are equal stores ids, as many tools write them.
     """
 
@@ -64,6 +65,7 @@ class LabelSpace:
     stored_colours: tuple[tuple[int, int, int], ...] = ()
     grey_is_id: bool = False
     nearest: bool = False
+    steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
@@ -122,6 +124,13 @@ class LabelSpace:
         for stored, index in sorted(self._stored.items(), reverse=True):
             table[index] = stored
         return table
+
+    def after_step(self, step: int) -> "LabelSpace":
+        """The classes of steps 0 ... ``step`` alone, for a network; ``decode`` knows no id of the later ones."""
+        steps = self.steps[: step + 1]
+        number = sum(steps)
+        ids = {stored: index for stored, index in self._stored.items() if index < number}
+        return replace(self, names=self.names[:number], palette=self.palette[:number], ids=ids, subsets={}, steps=steps)
 
     def stored_name(self, id: int) -> str:
         """How files show an id: itself, or its colour."""

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from seglab.data.cache import Cache
 from seglab.data.class_counts import ClassCounts, class_counts
+from seglab.data.class_steps import ClassSteps
 from seglab.data.decode import Files, Reader, check_sample
 from seglab.data.files import Item, describe
 from seglab.data.geometry import weak_view
@@ -57,6 +58,7 @@ class DataSet(SegmentationData, ABC):
             are seen. ``scale`` stays relative to the files, whatever the scale of the cache. Evaluation reads the cache
             where it is as large as the files, and the files where it is not.
         taxonomy: other classes than the data set's own; in YAML usually the path of a file of experiments/taxonomy.
+        class_steps: classes arrive in steps (class-incremental segmentation), and this run is one of them.
         skip: list file of images to leave out of every part, such as those whose label has another size.
         points: list file of labeled pixels (``seglab pick``) in place of the masks of labeled images; all other pixels
             are ignored. Images of ``labeled`` without a labeled pixel are unlabeled.
@@ -65,9 +67,10 @@ class DataSet(SegmentationData, ABC):
     Attributes:
         layout: what ``root`` should contain, for messages.
         own_space: the label space before any taxonomy.
+        taught_space: the label space of the masks to learn from, not ``space`` where classes arrive in steps.
 
     Raises:
-        SeglabError: the taxonomy does not fit the classes of the data set.
+        SeglabError: the taxonomy or the steps do not fit the classes of the data set.
     """
 
     layout: str
@@ -90,6 +93,7 @@ class DataSet(SegmentationData, ABC):
         counts: str = "runs/counts",
         cache: str = "",
         taxonomy: Taxonomy = Taxonomy(),
+        class_steps: ClassSteps = ClassSteps(),
         skip: str = "",
         points: str = "",
         seed: int = 0,
@@ -114,6 +118,13 @@ class DataSet(SegmentationData, ABC):
         if taxonomy.classes:
             self.space = self.space.converted(taxonomy)
             _note_losses(type(self).__name__, self.own_space, taxonomy)
+        self.class_steps, self.every_class = class_steps, self.space
+        self.taught_space = self.space
+        if class_steps.steps:
+            require(
+                not points, "class_steps with points", points, "classes in steps are told by masks, so leave one out"
+            )
+            self.space, self.taught_space = class_steps.spaces(self.space)
         if self.space.num_classes < 2:
             raise SeglabError(
                 f"{type(self).__name__} has one class alone, {self.space.names[0]}: every pixel that counts would be "
@@ -203,7 +214,20 @@ class DataSet(SegmentationData, ABC):
             )
         if not chosen:
             raise SeglabError(f"no training image in {self.root} has a mask. Expected layout: {self.layout}")
-        return list(chosen)
+        return self._of_step(chosen) if self.class_steps.steps else list(chosen)
+
+    def _of_step(self, items: list[Item]) -> list[Item]:
+        """Those that show a class of this run's step."""
+        counts = class_counts(items, self.every_class, self.root, self.counts, type(self).__name__)
+        steps = self.class_steps
+        shown = steps.shows(counts.pixels, self.every_class)
+        if not shown.any():
+            names = " or ".join(steps.classes(self.every_class)[steps.step])
+            raise SeglabError(
+                f"none of the {len(items)} labeled images belongs to step {steps.step}, that is, shows {names}"
+                f"{' and no later class' * (steps.protocol == 'disjoint')}: choose other images or other class_steps"
+            )
+        return [item for item, chosen in zip(items, shown, strict=True) if chosen]
 
     def unlabeled_items(self) -> list[Item]:
         """The unlabeled training items; their masks, if any, need not exist.
@@ -274,23 +298,34 @@ class DataSet(SegmentationData, ABC):
             masks["pseudo"] = pseudo_label_files(folder, self.space, items, reader.scale)
         return Stream(Shuffled(items, seed, tag), reader, masks, self._view(reader), seed, tag)
 
-    def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader:
+    def reader(self, items: Sequence[Item], evaluation: bool = False, scored: bool = False) -> Reader:
         """Where the pixels of items come from; whole images for evaluation never come from a downscaled cache.
+
+        Args:
+            items: that will be read.
+            evaluation: whole images.
+            scored: masks are those of the scores, not those to learn from (``class_steps``).
 
         Raises:
             SeglabError: the cache is absent, damaged, of other classes, lacks an item or is older than one.
         """
+        space = self.space if scored else self.taught_space
         if self.cache is None:
-            return Files(self.space)
-        cache = Cache(self.cache, self.root, self.space)
+            return Files(space)
+        cache = Cache(self.cache, self.root, space)
         if evaluation and cache.scale != 1:
-            return Files(self.space)
+            return Files(space)
         cache.check(items)
         return cache
 
     def truth(self, reader: Reader) -> Masks:
         """What labels whole images: the masks, or the labeled pixels."""
         return Truth(reader) if self.pointed is None else PointMasks(self.pointed)
+
+    @property
+    def counts_first(self) -> bool:
+        """Whether classes are counted before labeled images can be chosen."""
+        return bool(self.rare_classes or self.class_steps.steps)
 
     @cached_property
     def counted(self) -> ClassCounts:
@@ -303,7 +338,7 @@ class DataSet(SegmentationData, ABC):
             keys = tuple(item.key for item in self.labeled_items())
             counts = [self.pointed[key].counts(self.space.num_classes) for key in keys]
             return ClassCounts(keys, np.stack(counts).astype(np.uint32))
-        return class_counts(self.labeled_items(), self.space, self.root, self.counts, type(self).__name__)
+        return class_counts(self.labeled_items(), self.taught_space, self.root, self.counts, type(self).__name__)
 
     def _view(self, reader: Reader) -> A.Compose:
         lowest, highest = self.scale

@@ -165,7 +165,7 @@ class SegmentationData(LightningDataModule, ABC):
     def prepare_data(self) -> None:
         # Lightning calls this on one rank per node, however long it takes; the other ranks then find the file.
         assert self.trainer is not None
-        rare = any(part.owner.rare_classes for part in self.streams["labeled"].parts)
+        rare = any(part.owner.counts_first for part in self.streams["labeled"].parts)
         module = self.trainer.lightning_module
         readers = (module, getattr(module, "criterion", None))
         if self.trainer.training and (rare or any(getattr(part, "needs_class_counts", False) for part in readers)):
@@ -242,7 +242,7 @@ class SegmentationData(LightningDataModule, ABC):
                 f"{len(items)} images are too few to be scored by {world} ranks, of which each needs one: choose fewer "
                 "--trainer.devices"
             )
-        reader = self.evaluated.reader(items, evaluation=True)
+        reader = self.evaluated.reader(items, evaluation=True, scored=True)
         return frame_loader(Frames(items, reader, {"mask": Truth(reader)}, rank, world), self.workers)
 
     def _rank(self) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from seglab.data.decode import Reader, check_size, read_labels, scaled_size
 from seglab.data.files import Item
 from seglab.data.geometry import crop_place, planes, resize_mask
 from seglab.data.points import Points
-from seglab.data.sampling import Order, Pick, RareClasses
+from seglab.data.sampling import Order, Pick
 from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
 
@@ -205,11 +205,13 @@ class Side(Protocol):
 
     layout: str
     hidden_masks: bool
-    rare_classes: RareClasses | None
 
     def items(self, split: str) -> list[Item]: ...
 
-    def reader(self, items: Sequence[Item], evaluation: bool = False) -> Reader: ...
+    def reader(self, items: Sequence[Item], evaluation: bool = False, scored: bool = False) -> Reader: ...
+
+    @property
+    def counts_first(self) -> bool: ...
 
     def truth(self, reader: Reader) -> Masks: ...
 
