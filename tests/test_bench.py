@@ -62,6 +62,11 @@ def check_evaluation(result: dict[str, Any]) -> None:
     assert all(one.keys() == {"plain", "forwards"} for one in result["protocols"].values())
 
 
+def check_crf(result: dict[str, Any]) -> None:
+    assert {"DeepLab, seglab", "CAM seeds, seglab", "ADELE's kernels, seglab"} <= result["crf"].keys()
+    assert all(one["median"] > 0 and one["agrees"] > 0.9 for one in result["crf"].values())
+
+
 def check_contrast(result: dict[str, Any]) -> None:
     assert result["losses"].keys() == {"prototypes", "queue", "pairs"}
     for name, one in result["losses"].items():

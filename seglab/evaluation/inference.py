@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seglab.data.decode import scaled_size
 from seglab.data.geometry import resize_image
+from seglab.ops.crf import DenseCRF
 from seglab.ops.grid import window_starts
 from seglab.types import Output, require
 
@@ -27,27 +28,36 @@ class Inference(ABC):
         flip: average with the prediction of the horizontally mirrored image.
         average: what is averaged over windows and resized to the image's size; scales and flips are averaged as
             probabilities in either case.
+        crf: dense CRF that refines the averaged probabilities along the edges of the image; off by default.
 
     Raises:
         SeglabError: a setting is outside its range.
     """
 
     def __init__(
-        self, scales: tuple[float, ...] = (1.0,), flip: bool = False, average: Average = "probabilities"
+        self,
+        scales: tuple[float, ...] = (1.0,),
+        flip: bool = False,
+        average: Average = "probabilities",
+        crf: DenseCRF | None = None,
     ) -> None:
         require(
             bool(scales) and all(s > 0 for s in scales), f"{type(self).__name__}.scales", scales, "give factors > 0"
         )
+        if crf:  # not on its own construction: the config parser would bury the message
+            crf.check()
         self.scales = scales
         self.flip = flip
         self.average = average
+        self.crf = crf
 
     @torch.no_grad()
     def __call__(self, network: Forward, image: Tensor) -> Tensor:
         """Softmax probabilities B K H W float32 for float images B 3 H W in [0, 1]."""
         count = len(self.scales) * (1 + self.flip)
         total = reduce(torch.add, self._views(network, image))
-        return total / count if count > 1 else total  # a view is not copied: 160 MB at 2048x1024
+        total = total / count if count > 1 else total  # a view is not copied: 160 MB at 2048x1024
+        return self.crf(total, image) if self.crf else total
 
     def _views(self, network: Forward, image: Tensor) -> Iterator[Tensor]:
         size = (image.shape[-2], image.shape[-1])
@@ -80,6 +90,7 @@ class Whole(Inference):
         flip: average with the prediction of the horizontally mirrored image.
         multiple: resize each side to the nearest multiple of this, as networks of fixed patches need (14: DINOv2).
         average: what is resized to the image's size: probabilities, or logits (ADVENT, DAFormer).
+        crf: dense CRF that refines the probabilities: ``crf: {}`` with DeepLab's values, off by default.
     """
 
     def __init__(
@@ -88,8 +99,9 @@ class Whole(Inference):
         flip: bool = False,
         multiple: int = 1,
         average: Average = "probabilities",
+        crf: DenseCRF | None = None,
     ) -> None:
-        super().__init__(scales, flip, average)
+        super().__init__(scales, flip, average, crf)
         require(multiple >= 1, "Whole.multiple", multiple, "give a whole number of 1 or more")
         self.multiple = multiple
 
@@ -111,6 +123,7 @@ class Slide(Inference):
         flip: average with the prediction of the horizontally mirrored image.
         batch: windows (of each image) in one forward pass. Changes speed and memory only.
         average: what is averaged: probabilities, or logits (CPS, U2PL).
+        crf: dense CRF that refines the probabilities: ``crf: {}`` with DeepLab's values, off by default.
     """
 
     def __init__(
@@ -121,8 +134,9 @@ class Slide(Inference):
         flip: bool = False,
         batch: int = 4,
         average: Average = "probabilities",
+        crf: DenseCRF | None = None,
     ) -> None:
-        super().__init__(scales, flip, average)
+        super().__init__(scales, flip, average, crf)
         require(min(window) >= 1, "Slide.window", window, "give a height and a width of 1 pixel or more")
         require(
             all(1 <= step <= side for step, side in zip(stride, window, strict=True)),

@@ -6,6 +6,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 from seglab.evaluation.inference import Inference, Slide, Whole
+from seglab.ops.crf import DenseCRF
 from seglab.types import Output, SeglabError
 
 
@@ -157,3 +158,21 @@ def test_logits_of_windows_are_averaged_before_the_softmax() -> None:
     probabilities = Slide((1, 2), (1, 1))(network, image)
     assert logits[0, 0, 0, 1].item() == pytest.approx(1 / (1 + math.exp(-2)), rel=1e-5)
     assert probabilities[0, 0, 0, 1].item() == pytest.approx((1 / (1 + math.exp(-4)) + 0.5) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("protocol", [Whole, lambda **more: Slide((8, 9), (4, 5), **more)])
+def test_a_crf_refines_the_averaged_probabilities(protocol, image):
+    crf = DenseCRF(iterations=2)
+    plain = protocol(scales=(1.0, 0.5), flip=True)(colour_net, image)
+    torch.testing.assert_close(protocol(scales=(1.0, 0.5), flip=True, crf=crf)(colour_net, image), crf(plain, image))
+    with pytest.raises(SeglabError, match="iterations is -1"):
+        protocol(crf=DenseCRF(iterations=-1))
+
+
+def test_a_crf_from_flags():
+    parser = ArgumentParser()
+    parser.add_argument("--evaluation", type=Inference)
+    flags = ["--evaluation", "Whole"]
+    assert parser.instantiate_classes(parser.parse_args(flags)).evaluation.crf is None
+    made = parser.instantiate_classes(parser.parse_args([*flags, "--evaluation.crf.colour_sigma", "5"])).evaluation
+    assert made.crf == DenseCRF(colour_sigma=5)
