@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from layouts import write_camvid
+from public_sets import public_roots
 
 
 @pytest.fixture(scope="session")
@@ -13,4 +14,5 @@ def roots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "VOC": "voc", "ACDC": "acdc", "DarkZurich": "dark_zurich",
     }  # fmt: skip
     days = write_camvid(tmp_path_factory.mktemp("sequences"), 24, sequences=("0001TP", "0006R0", "0016E5"))
-    return {name: request.getfixturevalue(fixture) for name, fixture in names.items()} | {"sequences": days}
+    own = {name: request.getfixturevalue(fixture) for name, fixture in names.items()}
+    return own | {"sequences": days} | public_roots(tmp_path_factory.mktemp("public"))
