@@ -32,6 +32,7 @@ METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
 TINY = json.dumps(yaml.safe_load((EXPERIMENTS / "network/tiny.yaml").read_text()))
 TEACHERS = {"mgd": ["--model.deep", TINY, "--model.wide", TINY]}  # instead of those of earlier runs
 AT_ONCE = {  # what waits in a real run would never start in a short test
+    "camix": ["--model.warm_up", "0.4", "--model.passes", "2"],
     "clan": ["--model.preheat", "1"],
     "proda": ["--model.reverse", "0.1", "--model.structure", "1"],  # labels of a warm-up that was none
     "u2pl": ["--model.sup_only_steps", "1"],

@@ -321,7 +321,7 @@ def missing_classes(logits: Tensor, ratio: Tensor, relaxation: float, valid: Ten
     return (relaxation * ratio - probability).clamp(min=0).sum(1).mean()
 
 
-def sigmoid_rampup(step: int, length: int) -> float:
+def sigmoid_rampup(step: float, length: float) -> float:
     """exp(-5 (1 - t)²) with t = step / length held in [0, 1] (Laine and Aila, ICLR 2017); 1.0 when length is 0."""
     return math.exp(-5.0 * (1.0 - linear_rampup(step, length)) ** 2)
 
@@ -331,6 +331,6 @@ def cosine_rampup(step: int, length: int) -> float:
     return (1.0 - math.cos(math.pi * linear_rampup(step, length))) / 2.0
 
 
-def linear_rampup(step: int, length: int) -> float:
+def linear_rampup(step: float, length: float) -> float:
     """step / length held in [0, 1]; 1.0 when length is 0."""
     return min(max(step / length, 0.0), 1.0) if length > 0 else 1.0

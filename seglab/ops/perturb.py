@@ -1,4 +1,4 @@
-"""Perturbations of the maps between encoder and decoder; entries that are no maps (class tokens) pass through."""
+"""Perturbations of images and of the maps between encoder and decoder; class tokens among those pass through."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +38,23 @@ def feature_noise(stages: Sequence[Tensor], strength: float = 0.3) -> list[Tenso
         stage * (1.0 + strength * (2.0 * torch.rand_like(stage) - 1.0)) if stage.ndim == 4 else stage
         for stage in stages
     ]
+
+
+@torch.no_grad()
+def noisy_mean(logits: Callable[[Tensor], Tensor], image: Tensor, passes: int, noise: float) -> Tensor:
+    """Mean class probabilities B K H W float32 over noisy views of images B 3 H W, none of them 0.
+
+    Args:
+        logits: of a network, for images.
+        image: float.
+        passes: views.
+        noise: standard deviation of what is added to each pixel and channel, held at twice that.
+    """
+    total = image.new_zeros((), dtype=torch.float32)
+    for _ in range(passes):
+        view = image + (noise * torch.randn_like(image)).clamp(-2 * noise, 2 * noise)
+        total = total + logits(view).float().softmax(1)
+    return (total / passes).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def complementary_dropout(stages: Sequence[Tensor], intact: float = 0.5) -> list[Tensor]:
