@@ -16,6 +16,7 @@ from layouts import save
 from probes import EXPERIMENTS, ROOT, column, fit_command, only_run
 
 from seglab.cli import main
+from seglab.cli.commands.pick import parse as parse_pick
 from seglab.cli.config import check
 
 RUN = "runs/camvid/fixmatch/s1"
@@ -115,6 +116,9 @@ def test_commands_are_understood(
             assert Path(words[1]).is_file()
         case "compare" if words[1].startswith("runs/sweeps/"):
             assert (EXPERIMENTS / f"sweeps/{Path(words[1]).name}.yaml").is_file()
+        case "pick":
+            _, rest = parse_pick(words[1:])
+            assert rest[0] == "runs/ten" or check(["fit", *rest, "--model=Supervised"])
         case _:
             assert main(words) == 0, capsys.readouterr().err
 

@@ -20,6 +20,9 @@ HELP = """seglab: semantic segmentation that learns from few labels or from anot
   seglab export RUN_DIR --to onnx|torch|safetensors               take the network away: uint8 in, classes out; or its
        --output FOLDER [--size H W --by teacher]                  weights with a model card, which seglab.load reads
   seglab pseudo-label RUN_DIR --output FOLDER                     label a run's unlabeled images, for its next stage
+  seglab pick RUN_DIR | BENCHMARK --pixels 10 --output FILE.csv   ask for the classes of a few pixels of each image, for
+       [--score margin|least_confidence|entropy|random]           --data.points: a list, and a page to answer it on
+       [--top 0.05] [--simulate true]                             or answers from the masks
 
   seglab sweep FILE.yaml [--jobs N] [--dir FOLDER] [--dry-run]    many runs; again: skips finished, resumes dead ones
        [--launcher local|slurm|wandb] [--slurm.KEY VALUE ...]     here, as a SLURM job array, or by agents of W&B
@@ -71,6 +74,10 @@ def _run(args: list[str]) -> None:
             from seglab.cli.commands.pseudo_label import pseudo_label
 
             pseudo_label(flags)
+        case ["pick", *flags]:
+            from seglab.cli.commands.pick import pick
+
+            pick(flags)
         case ["export", *flags]:
             from seglab.cli.commands.export import export
 

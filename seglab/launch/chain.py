@@ -21,6 +21,8 @@ from seglab.types import SeglabError, require
 TAKEN = "taken.json"  # in a stage's run directory: what it took of which checkpoint
 LABELS = "pseudo_labels"  # in a stage's run directory: what an earlier stage labelled for it
 LABEL_OPTIONS = ("by", "quantile", "cap", "threshold")  # of `seglab pseudo-label`
+POINTS = "points.csv"  # in a stage's run directory: the pixels that it learns from
+POINT_OPTIONS = ("by", "pixels", "score", "top", "seed", "simulate")  # of `seglab pick`
 SETTLED = ("run_dir", "ckpt_path", "method", "runs")  # flags that the chain gives its stages
 
 
@@ -62,6 +64,8 @@ class Stage:
     def _place(self, chain: Path, flag: str, taken: Reference) -> Path:
         if _is_labels(flag):
             return chain / self.folder / LABELS
+        if is_points(flag):
+            return chain / self.folder / POINTS
         return checkpoint(chain, taken) if taken["ckpt_path"] == "best" else chain / taken["run"]
 
 
@@ -104,8 +108,9 @@ def read_chain(path: Path) -> Chain:
         if set_here := [key for key in SETTLED if key in keys]:
             raise SeglabError(f"{where}: {set_here[0]} is set by the chain: leave it out")
         takes = {key: _reference(where, key, value, folders) for key, value in keys.items() if isinstance(value, dict)}
-        if len([flag for flag in takes if _is_labels(flag)]) > 1:
-            raise SeglabError(f"{where} takes pseudo-labels twice: a run has one set of them")
+        for what, is_kind in (("pseudo-labels", _is_labels), ("points", is_points)):
+            if len([flag for flag in takes if is_kind(flag)]) > 1:
+                raise SeglabError(f"{where} takes {what} twice: a run has one set of them")
         flags = {key: _near(path, value) for key, value in keys.items() if key not in takes}
         method = name if number == len(content["stages"]) else f"{name}:{stage}"
         folders[stage] = f"{number}_{stage}"
@@ -151,6 +156,8 @@ def changed_source(run: Path, takes: Mapping[str, Reference]) -> str:
             + [f"  {key}: {old} -> {new}" for key, (old, new) in changed.items()]
         )
     for taken in noted.values():
+        if "run" not in taken:
+            continue
         source, file = run.parent / taken["run"], checkpoint(run.parent, taken)
         replaced = digest(file) != taken["sha256"] if file.is_file() else read_run(source).status != "finished"
         if replaced:
@@ -170,6 +177,9 @@ def note_taken(run: Path, takes: Mapping[str, Reference]) -> None:
         return
     noted = {}
     for flag, taken in takes.items():
+        if "run" not in taken:
+            noted[flag] = taken
+            continue
         file = checkpoint(run.parent, taken)
         if not file.is_file():
             raise SeglabError(f"{flag} of {run.name} needs {file}, which does not exist")
@@ -218,21 +228,44 @@ def label_flags(takes: Mapping[str, Reference], chain: Path, run: Path) -> list[
     return []
 
 
+def point_flags(takes: Mapping[str, Reference], chain: Path, run: Path, words: Sequence[str]) -> list[str]:
+    """Arguments of ``seglab pick`` for the pixels that a stage learns from; none if it takes none.
+
+    Args:
+        words: those of ``fit`` for this stage; without an earlier run they say which data are meant.
+    """
+    for flag, taken in takes.items():
+        if is_points(flag):
+            of = [str(chain / taken["run"])] if "run" in taken else list(words)
+            options = [f"--{key}={_text(value)}" for key, value in taken.items() if key != "run"]
+            return [*of, f"--output={run / POINTS}", *options]
+    return []
+
+
+def is_points(flag: str) -> bool:
+    """Whether a flag names a list of labeled pixels."""
+    return flag.rpartition(".")[2] == "points"
+
+
 def _reference(where: str, flag: str, value: dict[str, Any], earlier: Mapping[str, str]) -> Reference:
     """``{run: STAGE, ...}`` with the stage's folder in the place of its name, and every default written out."""
-    if "run" not in value:
+    options = LABEL_OPTIONS if _is_labels(flag) else POINT_OPTIONS if is_points(flag) else ()
+    first = is_points(flag) and "run" not in value  # drawn at random, before there is a run
+    if "run" not in value and not first:
         raise SeglabError(
             f"{where}: {flag} has keys below it: write `{flag}.KEY` as one name; `{{run: STAGE}}` takes something of "
             "an earlier stage"
         )
-    if value["run"] not in earlier:
+    if not first and value["run"] not in earlier:
         near = get_close_matches(str(value["run"]), earlier, 1) or list(earlier) or ["none, as this is the first"]
         raise SeglabError(
             f"{where}: {flag} takes {value['run']}, and no earlier stage has that name: {', '.join(near)}"
         )
-    known = {"run", "ckpt_path", *(LABEL_OPTIONS if _is_labels(flag) else ())}
+    known = {*options} if first else {"run", "ckpt_path", *options}
     if unknown := sorted(set(value) - known):
         raise SeglabError(f"{where}: {flag} has {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    if first:
+        return dict(value)
     ckpt_path = value.get("ckpt_path", "last")
     require(ckpt_path in ("last", "best"), f"{where}: {flag}.ckpt_path", ckpt_path, "give last or best")
     return value | {"run": earlier[value["run"]], "ckpt_path": ckpt_path}

@@ -13,7 +13,18 @@ from rich.console import Console
 
 from seglab.cli.commands.flags import FlagParser, split_flags
 from seglab.files import held
-from seglab.launch.chain import LABELS, Chain, conflict, in_turn, label_flags, note_taken, read_chain, write_folder
+from seglab.launch.chain import (
+    LABELS,
+    POINTS,
+    Chain,
+    conflict,
+    in_turn,
+    label_flags,
+    note_taken,
+    point_flags,
+    read_chain,
+    write_folder,
+)
 from seglab.launch.directory import as_json
 from seglab.launch.local import Need, Pool, run_local
 from seglab.launch.screen import table
@@ -53,13 +64,14 @@ def chain(flags: list[str]) -> None:
 
 
 def prepare(words: Sequence[str]) -> None:
-    """Check and note what a stage takes of earlier ones, and write the pseudo-labels that it takes.
+    """Check and note what a stage takes of earlier ones, and write the pseudo-labels or the list of pixels it takes.
 
     Args:
         words: those of ``fit`` for this stage, ``--run_dir=FOLDER`` among them.
 
     Raises:
-        SeglabError: an earlier stage lacks what it takes, or has changed since the stage began.
+        SeglabError: an earlier stage lacks what it takes, or has changed since the stage began; or pixels that it asks
+            for have no class yet.
     """
     run = Path(next(word for word in words if word.startswith("--run_dir=")).partition("=")[2])
     takes = read_stages(run.parent)[run.name]
@@ -70,6 +82,12 @@ def prepare(words: Sequence[str]) -> None:
             from seglab.cli.commands.pseudo_label import pseudo_label
 
             pseudo_label([*labels, *(word for word in words if _says_where(word))])
+        if points := point_flags(takes, run.parent, run, words):
+            from seglab.cli.commands.pick import check_answers, pick
+
+            if not (run / POINTS).is_file():
+                pick([*points, *(word for word in words if _says_where(word))])
+            check_answers(run / POINTS, (run / POINTS).with_suffix(".html"))
 
 
 def _chain(flags: list[str]) -> None:
@@ -104,6 +122,8 @@ def _chain(flags: list[str]) -> None:
         for stage, run in zip(read.stages, stages, strict=True):
             if labels := label_flags(stage.takes, folder, folder / run.name):
                 print(shlex.join(["seglab", "pseudo-label", *labels]))
+            if points := point_flags(stage.takes, folder, folder / run.name, run.arguments[1:]):
+                print(shlex.join(["seglab", "pick", *points]))
             print(shlex.join(launcher_command(run, folder / run.name)))
     elif options.launcher == "slurm":
         _slurm(read, folder, stages, slurm, trainers)
@@ -117,6 +137,7 @@ def _parse(read: Chain, files: Sequence[str], flags: Sequence[str], file: str) -
     Raises:
         SeglabError: a file, flag or value of a stage is wrong.
     """
+    from seglab.cli.commands.pick import parse as parse_points
     from seglab.cli.commands.pseudo_label import parse as parse_labels
     from seglab.cli.config import parse
 
@@ -127,6 +148,8 @@ def _parse(read: Chain, files: Sequence[str], flags: Sequence[str], file: str) -
             configs[stage.folder] = config.options, yaml.safe_load(config.text)
             if labels := label_flags(stage.takes, folder, folder / stage.folder):
                 parse_labels(labels)
+            if points := point_flags(stage.takes, folder, folder / stage.folder, ["BENCHMARK"]):
+                parse_points(points)
         except SeglabError as error:
             raise SeglabError(f"{file}: stage {stage.folder.partition('_')[2]}: {error}") from error
     return configs

@@ -1,20 +1,15 @@
 """``seglab pseudo-label``: the step between two stages of a method."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 import yaml
 from rich.console import Console
-from torch import Tensor
 
-from seglab.cli.train import open_session, silence
+from seglab.cli.commands.predictor import open_predictor, single_process
 from seglab.ops.pseudo import ClassBalanced, Fixed
-from seglab.training.place import rank
 from seglab.training.pseudo_labels import Rule, print_coverage, write_pseudo_labels
-from seglab.training.session import loaded
 from seglab.types import SeglabError
 
 
@@ -58,23 +53,8 @@ def pseudo_label(args: list[str]) -> None:
     """
 
     options, flags, rule = parse(args)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or rank():
-        raise SeglabError("seglab pseudo-label is a single process: start it without torchrun or srun")
-
-    silence()
-    alone = ["--trainer.devices", "1", "--trainer.num_nodes", "1", "--trainer.strategy", "auto"]
-    session = open_session(["validate", options.run_dir, "--ckpt_path", options.ckpt_path, *alone, *flags])
-    checkpoint = Path(str(session.place.checkpoint))
-    device = session.trainer.strategy.root_device
-    method = loaded(session.method, str(checkpoint)).to(device)
-    if options.by not in method.evaluated():
-        raise SeglabError(f"--by {options.by}: this run has {' and '.join(method.evaluated())}")
-    network = method.evaluated()[options.by]
-
-    def predict(image: Tensor) -> Tensor:
-        with torch.inference_mode(), session.trainer.precision_plugin.forward_context():
-            return method.evaluation(network, image.to(device).float() / 255)
-
+    single_process("pseudo-label")
+    session, checkpoint, predict = open_predictor(options.run_dir, options.ckpt_path, options.by, flags)
     file = checkpoint.stat()
     named = {"by": options.by, "checkpoint": str(checkpoint)}
     source = yaml.safe_load(session.config.text) | named | {"bytes": file.st_size, "changed": file.st_mtime_ns}
