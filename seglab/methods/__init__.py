@@ -7,6 +7,7 @@ from seglab.methods.adaptation.cluda import CLUDA
 from seglab.methods.adaptation.crda import CRDA
 from seglab.methods.adaptation.dacs import DACS
 from seglab.methods.adaptation.daformer import DAFormer
+from seglab.methods.adaptation.ehtdi import EHTDI
 from seglab.methods.adaptation.minent import MinEnt
 from seglab.methods.adaptation.proca import ProCA
 from seglab.methods.adaptation.proda import ProDA
@@ -44,6 +45,7 @@ __all__ = [
     "CWBASS",
     "DACS",
     "DSSN",
+    "EHTDI",
     "MGD",
     "MIC",
     "PSMT",

@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -168,11 +169,17 @@ def weighted_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, normal
     return pixel_mean(weight * pixel_cross_entropy(logits, label), normaliser)
 
 
-def supervised_loss(criterion: Criterion, output: Output, mask: Tensor) -> Tensor:
-    """The criterion over every map of an output that labels B H W supervise, each with its weight."""
+def supervised_loss(
+    criterion: Criterion, output: Output, mask: Tensor, own: Mapping[str, Tensor] = MappingProxyType({})
+) -> Tensor:
+    """The criterion over every map of an output that labels B H W supervise, each with its weight.
+
+    Args:
+        own: labels B H W of a map of ``output.side`` that has others than the rest, by its name.
+    """
     loss = output.share * criterion(output.logits, mask)
-    for side in output.side.values():
-        loss = loss + side.weight * criterion(side.logits, _seen(mask, side.window))
+    for name, side in output.side.items():
+        loss = loss + side.weight * criterion(side.logits, _seen(own.get(name, mask), side.window))
     return loss
 
 

@@ -295,11 +295,12 @@ def classes_present(label: Tensor) -> Tensor:
     return present
 
 
-def half(classes: Tensor) -> Tensor:
-    """ceil(n / 2) of the n True entries of each row of B C bool, drawn at random."""
+def half(classes: Tensor, down: bool = False) -> Tensor:
+    """ceil(n / 2) of the n True entries of each row of B C bool, at random; ``down``: floor(n / 2), but 1 of 1."""
     score = torch.rand(classes.shape, device=classes.device).masked_fill(~classes, -1.0)
     rank = score.argsort(1, descending=True).argsort(1)
-    return rank < (classes.sum(1, keepdim=True) + 1) // 2
+    number = classes.sum(1, keepdim=True)
+    return classes & (rank < (torch.maximum(number // 2, number.clamp(max=1)) if down else (number + 1) // 2))
 
 
 def select(label: Tensor, classes: Tensor) -> Tensor:

@@ -232,6 +232,45 @@ class RandomCropView(GeometricView):
         return Pixels(*(_sampled(x, grid) for x in pixels))
 
 
+@dataclass(frozen=True)
+class ResizedCropView(GeometricView):
+    """A random part of each image, resized to one size: torchvision's ``RandomResizedCrop``.
+
+    A side of the part that the image lacks is cut to the image's, where torchvision draws again.
+
+    Attributes:
+        size: height and width of the views.
+        area: share of the image that the part has, drawn from this range in (0, 1].
+        ratio: width of the part divided by its height, drawn from this range, uniform in its logarithm.
+
+    Raises:
+        SeglabError: a field is outside its range.
+    """
+
+    size: tuple[int, int] = (512, 512)
+    area: tuple[float, float] = (0.2, 1.0)
+    ratio: tuple[float, float] = (0.75, 4 / 3)
+
+    def __post_init__(self) -> None:
+        (low, high), (narrow, wide) = self.area, self.ratio
+        require(min(self.size) >= 1, "ResizedCropView.size", self.size, "give a height and a width in pixels")
+        require(0.0 < low <= high <= 1.0, "ResizedCropView.area", self.area, "give 0 < lowest <= highest <= 1")
+        require(0.0 < narrow <= wide, "ResizedCropView.ratio", self.ratio, "give 0 < narrowest <= widest")
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """Views of ``size``, of the same dtypes."""
+        height, width = pixels.image.shape[-2:]
+        area = _uniform(pixels.image, *self.area) * (height * width)
+        ratio = _uniform(pixels.image, math.log(self.ratio[0]), math.log(self.ratio[1])).exp()
+        share = torch.stack([(area * ratio).sqrt() / width, (area / ratio).sqrt() / height]).clamp(max=1.0)  # x, y; 2 B
+        centre = (1 - share) * (2 * torch.rand_like(share) - 1)
+        zero = torch.zeros_like(share[0])
+        rows = (torch.stack((share[0], zero, centre[0]), -1), torch.stack((zero, share[1], centre[1]), -1))
+        shape = [len(zero), 3, *self.size]
+        grid = F.affine_grid(torch.stack(rows, 1), shape, align_corners=False)  # B h w 2
+        return Pixels(*(_sampled(x, grid) for x in pixels))
+
+
 def _hide_outside(pixels: Pixels, share: Tensor, centre: Tensor) -> Pixels:
     height, width = pixels.valid.shape[-2:]
     inside = []
