@@ -64,7 +64,7 @@ def _pictures(item: Item, points: Sequence[tuple[int, Point]]) -> dict[str, obje
     small = cv2.resize(
         image, (max(1, round(width * factor)), max(1, round(height * factor))), None, 0, 0, cv2.INTER_AREA
     )
-    padded = cv2.copyMakeBorder(image, *[AROUND] * 4, cv2.BORDER_CONSTANT)
+    padded = cv2.copyMakeBorder(image, AROUND, AROUND, AROUND, AROUND, cv2.BORDER_CONSTANT)
     side = 2 * AROUND + 1
     return {
         "key": item.key,

@@ -13,6 +13,7 @@ import numpy as np
 
 from seglab.data.decode import read_labels
 from seglab.data.files import Item
+from seglab.data.noise import Noise
 from seglab.files import parallel_map, remove_partial, write_whole
 from seglab.labels import LabelSpace
 from seglab.types import SeglabError
@@ -49,7 +50,9 @@ def joined(parts: Sequence[ClassCounts]) -> ClassCounts:
     return ClassCounts(keys, np.concatenate([part.pixels for part in parts]))
 
 
-def class_counts(items: Sequence[Item], space: LabelSpace, root: Path, folder: Path, name: str) -> ClassCounts:
+def class_counts(
+    items: Sequence[Item], space: LabelSpace, root: Path, folder: Path, name: str, noise: Noise | None = None
+) -> ClassCounts:
     """The counts of ``items``, from a file in ``folder`` or, when it is absent or damaged, from the masks.
 
     The file is named after a digest of the label space and of every mask's path below ``root``, size and time of
@@ -62,29 +65,32 @@ def class_counts(items: Sequence[Item], space: LabelSpace, root: Path, folder: P
         root: of the data set, which may move.
         folder: where the file lies; created.
         name: of the data set, for the file's name and the progress bar.
+        noise: makes the masks wrong before they are counted.
 
     Raises:
         SeglabError: a mask cannot be read, or the folder cannot be written.
     """
     keys = tuple(item.key for item in items)
-    path = folder / f"{name.lower()}_{_digest(items, space, root)}.npy"
+    path = folder / f"{name.lower()}_{_digest(items, space, root, noise)}.npy"
     pixels = _load(path)
     if pixels is None or pixels.shape != (len(items), space.num_classes):
-        counts = parallel_map(lambda item: _count(item, space), items, f"counting the classes of {name}")
+        counts = parallel_map(lambda item: _count(item, space, noise), items, f"counting the classes of {name}")
         pixels = np.stack(list(counts))
         _save(path, pixels)
     return ClassCounts(keys, pixels)
 
 
-def _count(item: Item, space: LabelSpace) -> np.ndarray:
+def _count(item: Item, space: LabelSpace, noise: Noise | None) -> np.ndarray:
     assert item.mask is not None
     mask = read_labels(item.mask, space)
+    if noise:
+        mask = noise(mask, item.key, space.num_classes)
     counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()  # unlike bincount, it releases Python's lock
     return counts[: space.num_classes].astype(np.uint32)
 
 
-def _digest(items: Sequence[Item], space: LabelSpace, root: Path) -> str:
-    read_as = [space.names, space.decode.tolist(), *space.stored_colours]
+def _digest(items: Sequence[Item], space: LabelSpace, root: Path, noise: Noise | None) -> str:
+    read_as = [space.names, space.decode.tolist(), *space.stored_colours, *([repr(noise)] if noise else [])]
     digest = hashlib.blake2b(json.dumps(read_as).encode(), digest_size=8)
     for item in items:
         assert item.mask is not None

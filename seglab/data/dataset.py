@@ -18,6 +18,7 @@ from seglab.data.files import Item, describe
 from seglab.data.geometry import weak_view
 from seglab.data.lists import is_list, leave_out
 from seglab.data.module import SegmentationData
+from seglab.data.noise import Noise, NoisyMasks
 from seglab.data.points import ASK, PointMasks, Points, points_of
 from seglab.data.pseudo_labels import pseudo_label_files
 from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
@@ -62,6 +63,8 @@ class DataSet(SegmentationData, ABC):
         skip: list file of images to leave out of every part, such as those whose label has another size.
         points: list file of labeled pixels (``seglab pick``) in place of the masks of labeled images; all other pixels
             are ignored. Images of ``labeled`` without a labeled pixel are unlabeled.
+        noise: makes the masks of labeled images wrong, for methods that learn from such; the true ones then feed the
+            curves of label quality, and nothing else.
         seed: set by the run's seed.
 
     Attributes:
@@ -96,6 +99,7 @@ class DataSet(SegmentationData, ABC):
         class_steps: ClassSteps = ClassSteps(),
         skip: str = "",
         points: str = "",
+        noise: Noise | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -104,6 +108,9 @@ class DataSet(SegmentationData, ABC):
             raise SeglabError(f"category_cap {category_cap} is a share of pixels: above 0, 1 for none")
         if rare_classes:  # not on its own construction: the config parser would bury the message
             rare_classes.check()
+        if noise:
+            noise.check()
+            require(not points, "noise", noise, "it makes masks wrong, and points take their place: choose one")
         self.root = Path(root).expanduser()
         self.labeled, self.unlabeled = labeled, unlabeled
         self.crop, self.scale, self.flip = crop, scale, flip
@@ -114,6 +121,7 @@ class DataSet(SegmentationData, ABC):
         self.skip = Path(skip).expanduser() if skip else None
         self.cache = Path(cache).expanduser() if cache else None
         self.points = Path(points).expanduser() if points else None
+        self.noise = noise
         self.own_space = self.space
         if taxonomy.classes:
             self.space = self.space.converted(taxonomy)
@@ -218,7 +226,7 @@ class DataSet(SegmentationData, ABC):
 
     def _of_step(self, items: list[Item]) -> list[Item]:
         """Those that show a class of this run's step."""
-        counts = class_counts(items, self.every_class, self.root, self.counts, type(self).__name__)
+        counts = class_counts(items, self.every_class, self.root, self.counts, type(self).__name__, self.noise)
         steps = self.class_steps
         shown = steps.shows(counts.pixels, self.every_class)
         if not shown.any():
@@ -279,7 +287,9 @@ class DataSet(SegmentationData, ABC):
         if self.rare_classes:
             order = RareFirst(items, self.counted, self.rare_classes, seed, tag, rules)
         reader = self.reader(items)
-        masks = {"mask": self.truth(reader)} if self.pointed is None else {}
+        masks: dict[str, Masks] = {"mask": self.truth(reader)} if self.pointed is None else {}
+        if self.noise and self.hidden_masks:
+            masks["hidden"] = Truth(reader)
         return Stream(order, reader, masks, self._view(reader), seed, tag, self.pointed)
 
     def unlabeled_stream(self, seed: int, tag: int = UNLABELED) -> Stream:
@@ -319,8 +329,11 @@ class DataSet(SegmentationData, ABC):
         return cache
 
     def truth(self, reader: Reader) -> Masks:
-        """What labels whole images: the masks, or the labeled pixels."""
-        return Truth(reader) if self.pointed is None else PointMasks(self.pointed)
+        """What labels whole images: the masks, with noise or without, or the labeled pixels."""
+        if self.pointed is not None:
+            return PointMasks(self.pointed)
+        masks = Truth(reader)
+        return NoisyMasks(masks, self.noise, self.space.num_classes, reader.scale) if self.noise else masks
 
     @property
     def counts_first(self) -> bool:
@@ -338,7 +351,9 @@ class DataSet(SegmentationData, ABC):
             keys = tuple(item.key for item in self.labeled_items())
             counts = [self.pointed[key].counts(self.space.num_classes) for key in keys]
             return ClassCounts(keys, np.stack(counts).astype(np.uint32))
-        return class_counts(self.labeled_items(), self.taught_space, self.root, self.counts, type(self).__name__)
+        return class_counts(
+            self.labeled_items(), self.taught_space, self.root, self.counts, type(self).__name__, self.noise
+        )
 
     def _view(self, reader: Reader) -> A.Compose:
         lowest, highest = self.scale

@@ -189,7 +189,10 @@ class SharedStream(Stream):
 
     def __getitem__(self, position: int) -> dict[str, Tensor | str]:
         stream, position = self._at(position)
-        return stream[position]
+        sample = stream[position]
+        if not all("hidden" in part.masks for part in self.streams):
+            sample.pop("hidden", None)
+        return sample
 
     def _at(self, position: int) -> tuple[Stream, int]:
         step, place = divmod(position, sum(self.shares))

@@ -143,7 +143,8 @@ class Method(LightningModule, ABC):
         """Compare pseudo-labels of the weak view with hidden ground truth, for the quality curves alone.
 
         Args:
-            label: B H W class indices of the unlabeled batch, before any mixing.
+            label: B H W class indices of the unlabeled batch, before any mixing; of the labeled one where there is no
+                other, and the data make its masks wrong.
             selected: B H W bool, the pixels that the loss trusts.
         """
         if self._hidden is not None:
@@ -229,7 +230,8 @@ class Method(LightningModule, ABC):
             torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self._hidden = batch["unlabeled"].pop("hidden", None) if "unlabeled" in batch else None  # type: ignore
+        hidden = {name: cast(dict, sample).pop("hidden", None) for name, sample in batch.items()}
+        self._hidden = hidden.get("unlabeled" if "unlabeled" in hidden else "labeled")
         terms = self.losses(batch)
         for part in self.additions:
             terms |= cast(Addition, part).losses(self, batch)
