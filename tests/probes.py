@@ -32,6 +32,7 @@ METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
 TINY = json.dumps(yaml.safe_load((EXPERIMENTS / "network/tiny.yaml").read_text()))
 TEACHERS = {"mgd": ["--model.deep", TINY, "--model.wide", TINY]}  # instead of those of earlier runs
 AT_ONCE = {  # what waits in a real run would never start in a short test
+    "barm": ["--data.class_steps.steps", "6-4", "--data.class_steps.background", "sky", "--data.class_steps.step", "1"],
     "camix": ["--model.warm_up", "0.4", "--model.passes", "2"],
     "clan": ["--model.preheat", "1"],
     "proda": ["--model.reverse", "0.1", "--model.structure", "1"],  # labels of a warm-up that was none
@@ -41,10 +42,30 @@ AT_ONCE = {  # what waits in a real run would never start in a short test
     "ehtdi": ["--model.crop.init_args.size", "[32,48]"],
     "mgd": [*TEACHERS["mgd"], "--model.weight", "0.01", "--model.region_weight", "1"],  # as its teachers know nothing
 }
+BEFORE = {  # methods that go on from a run -> its method and flags
+    "barm": ["barm", "--data.class_steps.step", "0", "--trainer.max_steps", "30", "--optimizer.lr", "0.003"],
+}
 
 
 def fit_command(method: str, camvid: Path, runs: Path, steps: int = 4, *flags: str) -> list[str]:
-    """``fit`` of a method file on a tiny CamVid with a tiny network."""
+    """``fit`` of a method file on a tiny CamVid with a tiny network, from an earlier run where the method needs one."""
+    return [*_fit(method, camvid, runs, steps), *earlier_run(method, camvid), *flags]
+
+
+def earlier_run(method: str, camvid: Path) -> list[str]:
+    """``--init_from`` with what a method goes on from, trained once beside the data."""
+    if method not in BEFORE:
+        return []
+    of, *flags = BEFORE[method]
+    run = camvid.with_name(f"{camvid.name}-before-{method}")
+    with run.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (run / "summary.json").is_file():
+            assert main([*_fit(of, camvid, run, 2), *flags, "--run_dir", str(run)]) == 0
+    return ["--init_from", str(run)]
+
+
+def _fit(method: str, camvid: Path, runs: Path, steps: int) -> list[str]:
     return [
         "fit",
         *("-c", str(EXPERIMENTS / "benchmark/camvid.yaml")),
@@ -54,8 +75,8 @@ def fit_command(method: str, camvid: Path, runs: Path, steps: int = 4, *flags: s
         *("--data.crop", "[32,48]", "--data.labeled_batch", "2", "--data.unlabeled_batch", "2"),
         *("--trainer.max_steps", str(steps), "--trainer.val_check_interval", "2"),
         *("--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--runs", str(runs)),
+        *("--data.counts", str(camvid.with_name(f"{camvid.name}-counts"))),
         *AT_ONCE.get(method, []),
-        *flags,
     ]
 
 

@@ -17,6 +17,7 @@ from seglab.methods.adaptation.spcl import SPCL
 from seglab.methods.additions.mic import MIC
 from seglab.methods.additions.pixel_contrast import PixelContrast
 from seglab.methods.base import Addition, Method
+from seglab.methods.incremental.barm import BARM
 from seglab.methods.optim import Schedule
 from seglab.methods.semi.ael import AEL
 from seglab.methods.semi.allspark import AllSpark
@@ -38,6 +39,7 @@ from seglab.methods.supervised import Supervised
 
 __all__ = [
     "AEL",
+    "BARM",
     "CLAN",
     "CLUDA",
     "CPS",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seglab.labels import LabelSpace
 from seglab.networks.compiled import compilable, same_layout
 from seglab.networks.heads import auxiliary_head, last_convolutions, projection_head, widen
+from seglab.networks.incremental import IncrementalHead
 from seglab.ops.grid import last_map
 from seglab.ops.norm import apart, batch_norms, frozen_statistics, replace_norms, tells_apart
 from seglab.types import Output, SeglabError, SideOutput, require
@@ -297,7 +298,8 @@ class Network(nn.Module, ABC):
         """Tell more classes apart, in place: the classifier and the auxiliary head keep the weights of the old ones.
 
         Classes are found by name, and may change their position. Weights of new classes are drawn from a normal
-        distribution as wide as that of the old ones, their biases are 0. An optimiser made earlier holds the old
+        distribution as wide as that of the old ones, their biases are 0. An ``IncrementalHead`` adds a part for the new
+        classes, which come last. An optimiser made earlier holds the old
         weights: call it before ``configure_optimizers``, and copy teachers afterwards.
 
         Raises:
@@ -307,6 +309,9 @@ class Network(nn.Module, ABC):
             raise SeglabError(f"a network grows to more classes, but the new ones {list(space.names)} lack {lost}")
         rows = torch.tensor([space.names.index(name) for name in self.space.names])
         for part in self.classifiers():
+            if isinstance(part, IncrementalHead):
+                part.grow(space.num_classes - self.space.num_classes)
+                continue
             for layer in last_convolutions(part):
                 widen(layer, space.num_classes, rows)
         self.space = space
@@ -332,6 +337,7 @@ class Network(nn.Module, ABC):
 
     def replace_head(self, head: nn.Module) -> None:
         """Give the features another classifier, B D h w -> B K h w."""
+        replace_norms(head)
         self.head = head
 
     def classifiers(self) -> list[nn.Module]:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from seglab.labels import IGNORE
 from seglab.ops.losses import Criterion, pixel_cross_entropy, pixel_mean
+from seglab.ops.mixing import one_hot
 from seglab.types import require
 
 
@@ -74,6 +76,18 @@ class Focal(Criterion):
         loss = pixel_cross_entropy(logits, target)
         wrong = (1 - torch.exp(-loss)).clamp(min=1e-7)  # a power below 1 has no gradient at 0
         return pixel_mean(wrong**self.gamma * loss, target != IGNORE)
+
+
+class BinaryCrossEntropy(Criterion):
+    """Each class against all others by the sigmoid of its logit, sum over classes; mean over the labelled pixels.
+
+    What a class learns does not depend on the logits of the others, so classes can be added later (BARM).
+    """
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        logits = logits.float()
+        loss = F.binary_cross_entropy_with_logits(logits, one_hot(target, logits.shape[1]), reduction="none")
+        return pixel_mean(loss.sum(1), target != IGNORE)
 
 
 class Lovasz(Criterion):

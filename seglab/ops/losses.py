@@ -223,6 +223,12 @@ def kl_divergence(p: Tensor, logits: Tensor) -> Tensor:
     return (torch.xlogy(p, p) - p * logits.float().log_softmax(1)).sum(1)
 
 
+def sigmoid_distillation(logits: Tensor, before: Tensor) -> Tensor:
+    """Binary cross-entropy with the sigmoids of ``before``, B C H W both: sum over channels of the means (BARM)."""
+    target = before.float().sigmoid()
+    return F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none").mean((0, 2, 3)).sum()
+
+
 def standardised(logits: Tensor) -> Tensor:
     """Logits B K H W with mean 0 and (unbiased) standard deviation 1 over the classes of a pixel; equal ones are 0."""
     centred = logits.float() - logits.float().mean(1, keepdim=True)

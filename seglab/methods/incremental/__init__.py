@@ -1,0 +1,1 @@
+"""Methods for classes that arrive in steps, without the images of earlier ones."""
