@@ -101,10 +101,11 @@ class ClassSteps:
         steps = self.classes(space)
 
         def shown(classes: Sequence[str]) -> np.ndarray:
-            return pixels[:, [space.names.index(name) for name in classes]].any(1)
+            return np.asarray(pixels[:, [space.names.index(name) for name in classes]].any(1))
 
         later = [name for step in steps[self.step + 1 :] for name in step]
-        return shown(steps[self.step]) & ~(shown(later) & (self.protocol == "disjoint"))
+        own = shown(steps[self.step])
+        return own & ~shown(later) if self.protocol == "disjoint" else own
 
 
 def _counted(text: str, names: list[str]) -> list[list[str]]:
