@@ -1,6 +1,7 @@
 """Methods: one short file each, on a base that holds everything they share."""
 
 from seglab.methods.adaptation.advent import AdvEnt
+from seglab.methods.adaptation.bicl import BiCL
 from seglab.methods.adaptation.camix import CAMix
 from seglab.methods.adaptation.clan import CLAN
 from seglab.methods.adaptation.cluda import CLUDA
@@ -58,6 +59,7 @@ __all__ = [
     "AdvEnt",
     "AllSpark",
     "AugSeg",
+    "BiCL",
     "CAMix",
     "CorrMatch",
     "CutMixSeg",

@@ -125,6 +125,10 @@ class ASPPL(nn.Module):
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.01) if parameter.ndim > 1 else nn.init.zeros_(parameter)
 
+    def apart(self, features: Tensor) -> Tensor:
+        """What each convolution adds to the logits: B D h w -> B (branches K) h w."""
+        return torch.cat([branch(features) for branch in self.branches], 1)
+
     def forward(self, features: Tensor) -> Tensor:
         first, *others = self.branches
         logits: Tensor = first(features)

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from seglab.ops.domain_prototypes import class_means
+
 PAIRS = 1 << 22  # similarities held at once
 
 
@@ -43,21 +45,6 @@ def two_view_contrast(
         else:
             loss = torch.cat([checkpoint(chunk, part, use_reentrant=False) for part in parts], 1)
         return torch.where(there, loss, 0.0).sum(1) / there.sum(1).clamp(min=1)
-
-
-def class_means(maps: Tensor, label: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Mean of each class in each image, with its gradient: B K D float32, and B K bool, which classes there are.
-
-    Args:
-        maps: B D h w.
-        label: B h w class indices; 255 belongs to no class.
-        num_classes: K.
-    """
-    member = (label.flatten(1).unsqueeze(1) == torch.arange(num_classes, device=label.device).unsqueeze(1)).float()
-    with torch.autocast(maps.device.type, enabled=False):
-        sums = member @ maps.float().flatten(2).transpose(1, 2)
-    number = member.sum(2, keepdim=True)
-    return sums / number.clamp(min=1), number.squeeze(2) > 0
 
 
 def multi_level_contrast(

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from seglab.ops.components import edge
+from seglab.ops.domain_prototypes import class_means
 from seglab.ops.mixing import Pixels, half
-from seglab.ops.two_views import class_means, multi_level_contrast, two_view_contrast
+from seglab.ops.two_views import multi_level_contrast, two_view_contrast
 from seglab.ops.views import ResizedCropView
 from seglab.types import SeglabError
 
