@@ -36,14 +36,17 @@ AT_ONCE = {  # what waits in a real run would never start in a short test
     "camix": ["--model.warm_up", "0.4", "--model.passes", "2"],
     "clan": ["--model.preheat", "1"],
     "proda": ["--model.reverse", "0.1", "--model.structure", "1"],  # labels of a warm-up that was none
+    "stvm": ["--model.warm_up", "1"],
     "u2pl": ["--model.sup_only_steps", "1"],
     "psmt": ["--model.sup_only_steps", "0", "--model.ramp_up", "1", "--model.period", "2"],
     "allspark": ["--model.memory_from", "3", "--model.strong", "NoView"],  # views of labels would hide that it learns
     "ehtdi": ["--model.crop.init_args.size", "[32,48]"],
     "mgd": [*TEACHERS["mgd"], "--model.weight", "0.01", "--model.region_weight", "1"],  # as its teachers know nothing
 }
+FROM_SOURCE = ("stvm",)  # methods that go on from a supervised run
 BEFORE = {  # methods that go on from a run -> its method and flags
     "barm": ["barm", "--data.class_steps.step", "0", "--trainer.max_steps", "30", "--optimizer.lr", "0.003"],
+    **{name: ["supervised"] for name in FROM_SOURCE},
 }
 
 

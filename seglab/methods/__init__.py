@@ -36,6 +36,7 @@ from seglab.methods.semi.reco import ReCo
 from seglab.methods.semi.u2pl import U2PL
 from seglab.methods.semi.unimatch import UniMatch
 from seglab.methods.semi.unimatch_v2 import UniMatchV2
+from seglab.methods.source_free.stvm import STvM
 from seglab.methods.supervised import Supervised
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "ProDA",
     "ProDADistillation",
     "ReCo",
+    "STvM",
     "Schedule",
     "Supervised",
     "UniMatch",

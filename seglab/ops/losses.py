@@ -145,6 +145,23 @@ def pixel_cross_entropy(
     )
 
 
+def balanced_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Mean cross-entropy of labelled pixels, of which the classes that occur weigh the same: scalar.
+
+    A class of n pixels in the batch has the weight 1 / n, over the mean of these (STvM).
+
+    Args:
+        logits: B K H W.
+        label: B H W class indices or 255.
+    """
+    classes = torch.arange(logits.shape[1], device=label.device)
+    count = (label.flatten() == classes.unsqueeze(1)).sum(1)  # K
+    weight = torch.where(count > 0, 1 / count.clamp(min=1), 0.0)
+    weight = weight / (weight.sum() / (count > 0).sum().clamp(min=1)).clamp(min=torch.finfo(torch.float32).tiny)
+    known = label != IGNORE
+    return pixel_mean(weight[torch.where(known, label, 0)] * pixel_cross_entropy(logits, label), known)
+
+
 def reverse_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """-sum over classes of p log q, q the label as a distribution with 1e-4 for 0: B H W, 0 where the class is 255.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from seglab.labels import IGNORE
 from seglab.ops.losses import entropy, pixel_mean
+from seglab.ops.mixing import IDS, one_hot
 from seglab.types import Output, require
 
 
@@ -130,6 +131,23 @@ def class_boundaries(label: Tensor, num_classes: int) -> Tensor:
     with torch.autocast(label.device.type, enabled=False):
         gradient = F.conv2d(masks.flatten(0, 1).unsqueeze(1), kernels, padding=1)  # B*K 2 H W
     return (gradient != 0).any(1).unflatten(0, (len(label), num_classes)).any(1)
+
+
+def reliable_classes(label: Tensor, reliability: Tensor, num_classes: int) -> Tensor:
+    """Half of the classes of each image, rounded up: those of the highest mean reliability; B 256 bool (STvM).
+
+    Args:
+        label: B H W class indices or 255, which is no class.
+        reliability: B H W in [0, 1].
+        num_classes: K.
+    """
+    member = one_hot(label, num_classes).flatten(2)  # B K n
+    count = member.sum(2)
+    mean = (member * reliability.float().flatten(1).unsqueeze(1)).sum(2) / count.clamp(min=1)
+    rank = mean.masked_fill(count == 0, -1.0).argsort(1, descending=True).argsort(1)
+    present = count > 0
+    best = present & (rank < (present.sum(1, keepdim=True) + 1) // 2)
+    return F.pad(best, (0, IDS - num_classes))
 
 
 def without_borders(weight: Tensor, top: int, bottom: int) -> Tensor:
