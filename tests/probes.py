@@ -34,6 +34,7 @@ TEACHERS = {"mgd": ["--model.deep", TINY, "--model.wide", TINY]}  # instead of t
 AT_ONCE = {  # what waits in a real run would never start in a short test
     "barm": ["--data.class_steps.steps", "6-4", "--data.class_steps.background", "sky", "--data.class_steps.step", "1"],
     "camix": ["--model.warm_up", "0.4", "--model.passes", "2"],
+    "adele": ["--model.epoch", "1", "--model.every", "1", "--model.threshold", "0.1"],
     "clan": ["--model.preheat", "1"],
     "proda": ["--model.reverse", "0.1", "--model.structure", "1"],  # labels of a warm-up that was none
     "stvm": ["--model.warm_up", "1"],

@@ -19,6 +19,7 @@ from seglab.methods.additions.mic import MIC
 from seglab.methods.additions.pixel_contrast import PixelContrast
 from seglab.methods.base import Addition, Method
 from seglab.methods.incremental.barm import BARM
+from seglab.methods.noisy.adele import ADELE
 from seglab.methods.optim import Schedule
 from seglab.methods.semi.ael import AEL
 from seglab.methods.semi.allspark import AllSpark
@@ -40,6 +41,7 @@ from seglab.methods.source_free.stvm import STvM
 from seglab.methods.supervised import Supervised
 
 __all__ = [
+    "ADELE",
     "AEL",
     "BARM",
     "CLAN",

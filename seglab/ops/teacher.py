@@ -96,6 +96,21 @@ class Teacher(nn.Module):
             copy_all(ours, theirs)
 
 
+class Snapshot(Teacher):
+    """A student as it was when the copy was last renewed, in evaluation mode; part of the checkpoint."""
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__(student, decay=0.0, warmup=False)
+
+    @torch.no_grad()
+    def renew(self, student: nn.Module) -> None:
+        """Become what the student is now."""
+        pairs = [*zip(self.network.parameters(), student.parameters(), strict=True)]
+        pairs += zip(self.network.buffers(), student.buffers(), strict=True)
+        for ours, theirs in _fused(pairs):
+            copy_all(ours, theirs)
+
+
 class AlternatingTeachers(nn.Module):
     """Two mean teachers that follow the student in turn, and answer with the mean of their logits (PS-MT).
 

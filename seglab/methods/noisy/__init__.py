@@ -1,0 +1,1 @@
+"""Masks for all images, of which some are wrong."""
