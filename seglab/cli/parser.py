@@ -76,7 +76,7 @@ class _Announce(logging.Handler):
     """jsonargparse logs the arguments that a changed class_path drops; a dropped flag must be seen."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "discarding init_args" in record.getMessage():
+        if "discarding init_args" in str(record.msg):  # unformatted: the others would write out whole configs
             print(f"seglab: note: {record.getMessage()}", file=sys.stderr)
 
 

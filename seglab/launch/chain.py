@@ -23,6 +23,7 @@ LABELS = "pseudo_labels"  # in a stage's run directory: what an earlier stage la
 LABEL_OPTIONS = ("by", "quantile", "cap", "threshold")  # of `seglab pseudo-label`
 POINTS = "points.csv"  # in a stage's run directory: the pixels that it learns from
 POINT_OPTIONS = ("by", "pixels", "score", "top", "seed", "simulate")  # of `seglab pick`
+SEED = "seed_everything"
 SETTLED = ("run_dir", "ckpt_path", "method", "runs")  # flags that the chain gives its stages
 
 
@@ -50,8 +51,11 @@ class Stage:
         Args:
             chain: folder of the chain.
             files: further config files, each ``-c FILE``, for all stages.
-            flags: further flags for all stages; they win.
+            flags: further flags for all stages; they win. A stage's own seed is added to theirs, so that it draws other
+                numbers than the other stages in every repetition of the chain.
         """
+        seeds = [int(flag.partition("=")[2]) for flag in flags if re.fullmatch(r"--seed_everything=\d+", flag)]
+        seed = [f"--seed_everything={seeds[-1] + self.flags[SEED]}"] if seeds and SEED in self.flags else []
         return [
             *(word for file in self.files for word in ("-c", file)),
             *files,
@@ -59,6 +63,7 @@ class Stage:
             *(f"--{name}={_text(value)}" for name, value in self.flags.items()),
             *(f"--{name}={self._place(chain, name, taken)}" for name, taken in self.takes.items()),
             *flags,
+            *seed,
         ]
 
     def _place(self, chain: Path, flag: str, taken: Reference) -> Path:
@@ -107,6 +112,7 @@ def read_chain(path: Path) -> Chain:
         files = [*common, *_files(path, f"{where}: config", keys.pop("config", []))]
         if set_here := [key for key in SETTLED if key in keys]:
             raise SeglabError(f"{where}: {set_here[0]} is set by the chain: leave it out")
+        require(isinstance(keys.get(SEED, 0), int), f"{where}: {SEED}", keys.get(SEED), "give a whole number")
         takes = {key: _reference(where, key, value, folders) for key, value in keys.items() if isinstance(value, dict)}
         for what, is_kind in (("pseudo-labels", _is_labels), ("points", is_points)):
             if len([flag for flag in takes if is_kind(flag)]) > 1:

@@ -21,6 +21,7 @@ from seglab.runs.reading import Run, read_run
 from seglab.runs.status import STARTED
 
 PATIENCE = 60.0  # seconds that a run gets to end by itself after an interruption
+LONGER = 15.0  # more for a chain, which waits in this way for its stage
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,10 @@ def run_local(
         try:
             _work(folder, runs, pool, ended, states, jobs, screen)
         except KeyboardInterrupt:
-            _stop([job.process for job in jobs.values()])
+            _stop(list(jobs.values()))
             states |= {name: read_run(folder / name) for name in jobs}
         except BaseException:
-            _stop([job.process for job in jobs.values()])
+            _stop(list(jobs.values()))
             raise
     return states
 
@@ -185,11 +186,12 @@ def _ended(folder: Path, process: subprocess.Popen) -> Run:
     return state
 
 
-def _stop(processes: Sequence[subprocess.Popen]) -> None:
+def _stop(jobs: Sequence[_Job]) -> None:
     """Interrupt, wait, then kill; another interruption ends the waiting."""
+    processes = [job.process for job in jobs]
     for process in processes:
         process.terminate()  # a run checkpoints and stops; KeyboardInterrupt could be lost in a callback of C code
-    limit = time.monotonic() + PATIENCE
+    limit = time.monotonic() + PATIENCE + LONGER * any(job.run.is_chain for job in jobs)
     with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
         for process in processes:
             process.wait(max(0.0, limit - time.monotonic()))

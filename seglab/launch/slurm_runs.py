@@ -1,6 +1,7 @@
 """A sweep as a job array, and what became of its runs: SLURM's word where it still has one, else the run's folder."""
 
 import contextlib
+import itertools
 import shutil
 import signal
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +12,9 @@ from seglab.files import held, read_json
 from seglab.launch.directory import write_manifest
 from seglab.launch.slurm import EXIT, JOB, Slurm, ask, check_cluster, submit
 from seglab.launch.sweep import SweepRun, launcher_command
+from seglab.runs.chains import CHAIN, read_stages
 from seglab.runs.directory import LOG, read_manifest
-from seglab.runs.reading import Run, read_run
+from seglab.runs.reading import Run, of_stages, read_run
 from seglab.runs.status import ERROR, STATUSES
 from seglab.types import SeglabError
 
@@ -81,8 +83,14 @@ def states_of(folder: Path) -> dict[str, Run]:
         SeglabError: it is not a sweep, or its jobs are on a cluster that is not here.
     """
     runs = {name: folder.resolve() / name for name in read_manifest(folder)}
-    jobs = jobs_of(runs.values())
-    states = {name: state(run, jobs.get(run)) for name, run in runs.items()}
+    stages = {run: [run / stage for stage in read_stages(run)] for run in runs.values() if (run / CHAIN).is_file()}
+    jobs = jobs_of(itertools.chain(runs.values(), *stages.values()))
+    states = {
+        name: of_stages(run, [state(stage, jobs.get(stage)) for stage in stages[run]])
+        if run in stages
+        else state(run, jobs.get(run))
+        for name, run in runs.items()
+    }
     order = list(STATUSES)
     return dict(sorted(states.items(), key=lambda item: order.index(item[1].status)))
 

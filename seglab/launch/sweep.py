@@ -27,6 +27,7 @@ KEYS = {
 NUMBERS = ("min", "max", "q", "mu", "sigma")
 SETTINGS = {"value", "values", "probabilities", "distribution", *NUMBERS}  # of a parameter
 METHODS = ("grid", "random", "bayes")
+CHAIN_FILE = "chain"  # the parameter of `seglab chain` that is no flag but the file
 PREVIEW = 5  # draws that stand for the runs of a sweep without a list
 Parameters = dict[str, Any]
 
@@ -38,7 +39,7 @@ class SweepRun:
     Attributes:
         name: folder name, the same whenever the parameters are the same.
         parameters: flag without dashes -> value.
-        command: what to execute; ``seglab`` stands first.
+        command: what to execute; ``seglab fit`` or ``seglab chain`` stands first.
     """
 
     name: str
@@ -49,6 +50,11 @@ class SweepRun:
     def arguments(self) -> list[str]:
         """What follows ``seglab`` in the command."""
         return list(self.command[self.command.index("seglab") + 1 :])
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether the run is the stages of a chain file; its folder then has a run directory for each."""
+        return self.arguments[:1] == ["chain"] and self.arguments[1:2] != ["stage"]  # one stage is a run
 
 
 def read_sweep(path: Path, seed: int = 0) -> list[SweepRun]:
@@ -135,7 +141,9 @@ def run_of(path: Path, sweep: Mapping[str, Any], values: Parameters, varied: Ite
         varied: parameters that the run's name shows.
     """
     command = _command(path, sweep.get("command", list(COMMAND)))
-    flags = [f"--{name}={values[name]}" for name in sorted(values)]  # W&B's order: `network` before `network.encoder`
+    chain = [str(values[CHAIN_FILE])] if CHAIN_FILE in values and "chain" in command else []
+    names = [name for name in sorted(values) if not chain or name != CHAIN_FILE]
+    flags = [*chain, *(f"--{name}={values[name]}" for name in names)]  # W&B's order: `network` before `network.encoder`
     words = [word for part in command for word in (flags if part == "${args}" else [part]) if word not in MACROS]
     digest = hashlib.sha256(json.dumps([values, command], sort_keys=True).encode()).hexdigest()[:6]
     return SweepRun("-".join([*(_short(name, values[name]) for name in varied), digest]), values, tuple(words))
@@ -147,13 +155,13 @@ def launcher_command(run: SweepRun, folder: Path) -> list[str]:
     if before[-1:] == ["-m"]:  # `python -m seglab`, or `torchrun -m seglab`
         before.pop()
         if before and not re.fullmatch(r"python[\d.]*", Path(before[-1]).name):
-            return [*before, "-m", "seglab", *run.arguments, *_place(folder)]
+            return [*before, "-m", "seglab", *run.arguments, *_place(run, folder)]
         before = before[:-1]
-    return [*before, sys.executable, "-m", "seglab", *run.arguments, *_place(folder)]
+    return [*before, sys.executable, "-m", "seglab", *run.arguments, *_place(run, folder)]
 
 
-def _place(folder: Path) -> list[str]:
-    return [f"--run_dir={folder}", "--ckpt_path=last"]
+def _place(run: SweepRun, folder: Path) -> list[str]:
+    return [f"--run_dir={folder}", *([] if run.is_chain else ["--ckpt_path=last"])]
 
 
 def _check_parameter(path: Path, name: str, spec: Any) -> None:
@@ -178,8 +186,8 @@ def _command(path: Path, command: Any) -> list[str]:
     """The command with environment variables in place."""
     if not isinstance(command, list) or "seglab" not in command or "${args}" not in command:
         raise SeglabError(f"{path}: command must be a list with seglab and ${{args}}, as in {list(COMMAND)}")
-    if command[command.index("seglab") + 1 :][:1] != ["fit"]:
-        raise SeglabError(f"{path}: command must have `fit` after `seglab`, as in {list(COMMAND)}")
+    if command[command.index("seglab") + 1 :][:1] not in (["fit"], ["chain"]):
+        raise SeglabError(f"{path}: command must have `fit` or `chain` after `seglab`, as in {list(COMMAND)}")
     for part in command:
         if missing := [name for name in VARIABLE.findall(str(part)) if name not in os.environ]:
             raise SeglabError(f"{path}: command needs the environment variable {', '.join(missing)}, which is not set")
@@ -193,7 +201,7 @@ def _short(name: str, value: Any) -> str:
     """``seed_everything=1`` -> ``s1``; the path of a config file -> its stem; anything else -> name and value."""
     if name == "seed_everything":
         return re.sub(r"[^\w.-]+", "_", f"s{value}")
-    if name.startswith("config"):
+    if name.startswith("config") or name == CHAIN_FILE:
         return Path(str(value)).stem
     short = f"{value:.4g}" if isinstance(value, float) else str(value)
     return re.sub(r"[^\w.]+", "_", f"{name.rpartition('.')[2]}_{short}").strip("_")[:40]

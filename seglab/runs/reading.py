@@ -4,14 +4,15 @@ import csv
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from seglab.files import read_json, read_yaml
-from seglab.runs.chains import is_earlier_stage, stages_before
+from seglab.runs.chains import CHAIN, is_earlier_stage, read_stages, stages_before
 from seglab.runs.directory import CONFIG, CONFUSION, MANIFEST, METRICS, PANELS, SUMMARY, read_manifest
 from seglab.runs.recipes import split_name
 from seglab.runs.status import STATUSES, status_of
@@ -203,6 +204,9 @@ def read_run(folder: Path, parameters: Mapping[str, Any] | None = None) -> Run:
         folder: of the run; need not exist.
         parameters: in a sweep, those of a run that has no config yet: they tell its benchmark, method and seed.
     """
+    if (folder / CHAIN).is_file():
+        with suppress(SeglabError):
+            return of_stages(folder, [read_run(folder / stage) for stage in read_stages(folder)])
     run, problem = Run(folder), ""
     summary: dict[str, Any] = {}
     if (folder / SUMMARY).is_file():
@@ -219,6 +223,15 @@ def read_run(folder: Path, parameters: Mapping[str, Any] | None = None) -> Run:
     if not run.method or not run.benchmark:
         _identify(run, parameters)
     return run
+
+
+def of_stages(folder: Path, stages: Sequence[Run]) -> Run:
+    """A chain as a run: its first stage that is not finished, or its last one; without the scores of an earlier one."""
+    run = next((run for run in stages if run.status != "finished"), stages[-1])
+    if run.status == "finished":
+        return replace(run, folder=folder)
+    told = replace(run, folder=folder, reason=", ".join(filter(None, (f"stage {run.folder.name}", run.reason))))
+    return told if run is stages[-1] else replace(told, last={}, best={})
 
 
 def _walk(path: Path) -> Iterator[Run]:
@@ -273,7 +286,7 @@ def _identify(run: Run, parameters: Mapping[str, Any] | None) -> None:
     """Benchmark, method and seed by the config, or by the sweep; by the folders' names if neither says."""
     if parameters is not None:
         for name in ("benchmark", "method"):
-            file = Path(str(parameters.get(f"config.{name}", ""))).stem
+            file = Path(str(parameters.get(f"config.{name}") or parameters.get("chain", ""))).stem
             setattr(run, name, getattr(run, name) or str(parameters.get(name) or file))
         if (labeled := str(parameters.get("data.labeled", "all"))) != "all" and "@" not in run.benchmark:
             run.benchmark += f"@{split_name(labeled)}"
@@ -297,7 +310,7 @@ def _not_started(sweep: Path) -> Iterator[Run]:
         yield Run(sweep, method=sweep.name, status="broken", reason=str(error).replace(f"{sweep}/", ""))
         return
     for name, parameters in runs.items():
-        if not (sweep / name / CONFIG).is_file():
+        if not any((sweep / name / file).is_file() for file in (CONFIG, CHAIN)):
             yield read_run(sweep / name, parameters if isinstance(parameters, dict) else {})
 
 

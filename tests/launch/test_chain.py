@@ -16,6 +16,8 @@ from probes import EXPERIMENTS, ROOT, config, once, rows, same, weights
 from seglab.cli import main
 from seglab.files import holder
 from seglab.launch.chain import read_chain
+from seglab.launch.directory import write_manifest
+from seglab.launch.sweep import launcher_command, read_sweep
 from seglab.runs.reading import find_runs, read_run
 from seglab.types import SeglabError
 
@@ -201,6 +203,53 @@ def test_a_stage_that_has_not_begun_may_change(copy: Path, tiny: list[str], tmp_
     assert config(copy / "3_more")["method"] == "SPCL"
 
 
+def test_a_sweep_runs_chains_and_goes_on(
+    whole: Path, tiny: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = dict(flag.removeprefix("--").split("=") for flag in tiny if "=" in flag)
+    values = {"chain": {"values": [str(SPCL)]}, "seed_everything": {"value": 3}, "trainer.max_steps": {"value": 4}}
+    sweep = {
+        "method": "grid", "command": ["${env}", "seglab", "chain", "${args}"],
+        "parameters": values | {name: {"value": value} for name, value in flags.items()},
+    }  # fmt: skip
+    file, folder = tmp_path / "chains.yaml", tmp_path / "sweep"
+    file.write_text(yaml.safe_dump(sweep))
+    (run,) = read_sweep(file)
+    assert launcher_command(run, folder)[3:5] == ["chain", str(SPCL)]
+    assert "--ckpt_path=last" not in launcher_command(run, folder)
+    assert main(["sweep", str(file), "--dir", str(folder), "--launcher", "wandb"]) == 1
+    assert "--dir means nothing" in capfd.readouterr().err
+    assert main(["sweep", str(file), "--launcher", "wandb"]) == 1
+    assert "an agent of W&B runs one run" in capfd.readouterr().err
+
+    write_manifest(folder, [run])
+    (waiting,) = find_runs([folder])
+    assert (waiting.method, waiting.seed, waiting.status) == ("spcl_streets", 3, "waiting")
+    shutil.copytree(whole, folder / run.name)
+    shutil.rmtree(folder / run.name / "3_self_training")
+    assert main(["sweep", "status", str(folder), "--format", "json"]) == 0
+    (told,) = json.loads(capfd.readouterr().out)
+    assert (told["status"], told["reason"], told["score"]) == ("waiting", "stage 3_self_training, not started", None)
+
+    before = (folder / run.name / "1_warmup/checkpoints/last.ckpt").stat().st_mtime_ns
+    assert main(["sweep", str(file), "--dir", str(folder)]) == 0
+    assert "1 finished" in capfd.readouterr().out
+    assert (folder / run.name / "1_warmup/checkpoints/last.ckpt").stat().st_mtime_ns == before
+    assert same(weights(folder / run.name / STAGES[2]), weights(whole / STAGES[2]))
+    (done,) = find_runs([folder])
+    assert (done.method, done.status) == ("SPCL", "finished")
+    assert read_run(folder / run.name).score("val/mIoU") == done.score("val/mIoU")
+
+
+def test_the_seed_of_a_stage_is_added_to_that_of_the_chain(tmp_path: Path) -> None:
+    stages = {"one": {}, "other": {"seed_everything": 100}}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    one, other = read_chain(tmp_path / "two.yaml").stages
+    assert one.arguments(tmp_path, [], ["--seed_everything=3"])[-1] == "--seed_everything=3"
+    assert other.arguments(tmp_path, [], ["--seed_everything=3"])[-1] == "--seed_everything=103"
+    assert other.arguments(tmp_path, [], [])[-1] == "--seed_everything=100"
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
@@ -211,6 +260,7 @@ def test_a_stage_that_has_not_begun_may_change(copy: Path, tiny: list[str], tmp_
         ({"a": {}, "b": {"init_from": {"run": "a", "ckpt_path": "first"}}}, "give last or best"),
         ({"a": {"trainer": {"max_steps": 3}}}, "write `trainer.KEY` as one name"),
         ({"a": {"run_dir": "x"}}, "stage a: run_dir is set by the chain"),
+        ({"a": {"seed_everything": "one"}}, "seed_everything is one"),
         ({"a": 3}, "stage a is 3"),
         ({"a b": {}}, "name of a stage is a b"),
         ({}, "has no stages"),

@@ -158,13 +158,19 @@ def test_stages_of_a_chain_wait_for_each_other(
     stages = {"first": {"config": method}, "second": {"config": method} | takes}
     common = [str(EXPERIMENTS / "benchmark/camvid.yaml")]
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({"config": common, "stages": stages}, sort_keys=False))
-    flags = [f"--{key}={value}" for key, value in TINY.items() if not key.startswith("config")]
-    where = [f"--data.root={camvid}", "--trainer.callbacks+=slow_step.SlowStep", "--runs", str(tmp_path)]
+    flags = {key: value for key, value in TINY.items() if not key.startswith("config")} | {
+        "data.root": str(camvid), "trainer.callbacks+": "slow_step.SlowStep", "trainer.max_steps": 12,
+        "data.labeled_batch": 4, "data.unlabeled_batch": 4,
+    }  # fmt: skip
     slurm = ["--launcher", "slurm", "--slurm.partition=main", "--slurm.nodes=2"]
-    command = ["chain", str(tmp_path / "two.yaml"), *flags, *where, "--trainer.max_steps=12", *slurm]
-    command += ["--data.labeled_batch=4", "--data.unlabeled_batch=4"]
+    sweep = {"method": "grid", "command": ["seglab", "chain", str(tmp_path / "two.yaml"), "${args}"]}
+    sweep["parameters"] = {key: {"value": value} for key, value in flags.items()}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    command = ["sweep", str(tmp_path / "sweep.yaml"), "--dir", str(tmp_path / "sweep"), *slurm]
+    assert main([*command, "--slurm.parallel=1"]) == 1
+    assert "--slurm.parallel bounds an array" in capfd.readouterr().err
     assert main(command) == 0
-    (folder,) = tmp_path.glob("*/two/s0-*")
+    (folder,) = (path.parent for path in tmp_path.glob("sweep/*/chain.json"))
     first, second = folder / "1_first", folder / "2_second"
     jobs = [json.loads((run / "job.json").read_text())["job"] for run in (first, second)]
 
@@ -181,9 +187,14 @@ def test_stages_of_a_chain_wait_for_each_other(
     capfd.readouterr()
     assert main(["chain", "status", str(folder), "--format", "json"]) == 0
     assert [row["status"] for row in json.loads(capfd.readouterr().out)] == ["killed", "cancelled"]
+    assert main(["sweep", "status", str(tmp_path / "sweep"), "--format", "json"]) == 0
+    (row,) = json.loads(capfd.readouterr().out)
+    assert (row["status"], row["reason"].partition(",")[0]) == ("killed", "stage 1_first")
     assert not (second / "config.yaml").exists()
 
     cluster.slow.unlink()
+    words = [f"--{key}={value}" for key, value in flags.items()]
+    command = ["chain", str(tmp_path / "two.yaml"), *words, "--run_dir", str(folder), *slurm]
     assert main(command) == 0
     cluster.until(lambda: not cluster.said("squeue", "-h"))
     assert [status(first), status(second)] == ["finished", "finished"], (second / "log.txt").read_text()

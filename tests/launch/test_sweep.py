@@ -11,6 +11,7 @@ from probes import EXPERIMENTS
 from seglab.cli import main
 from seglab.launch.conflicts import refuse_conflicts
 from seglab.launch.sweep import SweepRun, launcher_command, read_sweep
+from seglab.runs import recipes
 from seglab.runs.arguments import expand_run
 from seglab.types import SeglabError
 
@@ -72,7 +73,7 @@ def test_random_draws_are_reproducible_and_in_range(tmp_path: Path) -> None:
         ({"parameters": {"x": {"distribution": "beta"}}, "method": "random", "run_cap": 1}, "unknown distribution"),
         ({"parameters": {"x": {"value": 1}}, "command": ["python", "${args}"]}, "command must"),
         ({"parameters": {"x": {"value": 1}}, "command": ["seglab", "fit", "${args}", "${nope}"]}, "nope"),
-        ({"parameters": {"x": {"value": 1}}, "command": ["${args}", "seglab"]}, "`fit` after"),
+        ({"parameters": {"x": {"value": 1}}, "command": ["${args}", "seglab"]}, "`fit` or `chain` after"),
         ({"parameters": {"x": {"value": 1}}, "command": ["seglab", "fit", "${args}", "${envvar:NOPE}"]}, "NOPE"),
         ({"parameters": {"x": {"value": 1, "vals": 2}}}, "x has vals"),
         ({"parameters": {"x": {"values": 3}}}, "`values` is a list"),
@@ -137,6 +138,9 @@ def test_every_sweep_file_says_what_it_is_and_names_files_that_exist(
     assert main(["sweep", str(file), "--dry-run"]) == 0
     for line in capsys.readouterr().out.splitlines():
         words = [word for word in shlex.split(line) if word.startswith("--config.")]
+        if " chain " in line:
+            assert recipes.find(line.partition(" chain ")[2].split()[0], ["chain"]).is_file()
+            continue
         assert words
         files = expand_run(["fit", *words])[2::2]
         assert all(Path(name).is_file() for name in files if name.endswith(".yaml")), files

@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ from seglab.launch.screen import table
 from seglab.launch.slurm import EXIT, Slurm, check_cluster, submit
 from seglab.launch.slurm_runs import jobs_of, state, states_of
 from seglab.launch.sweep import SweepRun, launcher_command
+from seglab.runs import recipes
 from seglab.runs.arguments import files_first
 from seglab.runs.chains import CHAIN, read_stages
 from seglab.runs.directory import PLACE_DATA, folder_of, new_id
@@ -100,35 +101,74 @@ def _chain(flags: list[str]) -> None:
     parser.add_class_arguments(Slurm, "slurm")
     parser.add_argument("--dry-run", action="store_true", help="Print the commands and start nothing.")
     own, rest = split_flags(flags, OWN)
-    files, rest = files_first(rest)
-    rest = _joined(rest)
-    options = parser.parse_args([*rest[: 1 if rest and not rest[0].startswith("-") else 0], *own])
+    file = _words(rest)[1]  # the parser names what lacks
+    options = parser.parse_args([*file, *own])
     slurm = Slurm(**vars(options.slurm.clone(with_meta=False)))
     if options.launcher != "slurm" and slurm != Slurm():
         raise SeglabError("--slurm.* needs --launcher slurm")
+    planned = plan(rest, options.run_dir, absolute=options.launcher == "slurm")
+    if options.dry_run:
+        for stage, run in zip(planned.chain.stages, planned.runs, strict=True):
+            if labels := label_flags(stage.takes, planned.folder, planned.folder / run.name):
+                print(shlex.join(["seglab", "pseudo-label", *labels]))
+            if points := point_flags(stage.takes, planned.folder, planned.folder / run.name, run.arguments[1:]):
+                print(shlex.join(["seglab", "pick", *points]))
+            print(shlex.join(launcher_command(run, planned.folder / run.name)))
+    elif options.launcher == "slurm":
+        submit_stages(planned, slurm)
+    else:
+        _local(planned)
 
-    read = read_chain(Path(options.file))
-    configs = _parse(read, files, rest[1:], options.file)
-    folder = _folder(read, configs, options.run_dir)
-    folder = folder.resolve() if options.launcher == "slurm" else folder
-    stages = []
+
+@dataclass(frozen=True)
+class Plan:
+    """A chain with the flags of a command line.
+
+    Attributes:
+        chain: its file.
+        folder: where it runs.
+        runs: ``seglab fit`` of each stage.
+        trainers: folder name of each stage -> section ``trainer`` of its config.
+    """
+
+    chain: Chain
+    folder: Path
+    runs: list[SweepRun]
+    trainers: dict[str, Any]
+
+
+def plan(words: Sequence[str], run_dir: str = "", absolute: bool = False) -> Plan:
+    """What the command ``seglab chain`` with these words would run.
+
+    Args:
+        words: chain file, config files and flags for all stages.
+        run_dir: folder of the chain; empty: the newest that can be continued, or a new one.
+        absolute: name the folder, and what stages take, by absolute paths, as jobs may start anywhere.
+
+    Raises:
+        SeglabError: a file, flag or value of a stage is wrong, or no folder can be continued.
+    """
+    files, file, flags = _words(words)
+    if not file:
+        raise SeglabError("no chain file: name it after `chain`; in a sweep, give its name as parameter `chain`")
+    read = read_chain(Path(file[0]) if Path(file[0]).suffix else recipes.find(file[0], ["chain"]))
+    configs = _parse(read, files, flags, file[0])
+    folder = _folder(read, configs, run_dir)
+    folder = folder.resolve() if absolute else folder
+    runs = []
     for stage in read.stages:
         config = configs[stage.folder][0]
         about = {"benchmark": config.benchmark, "method": stage.method, "seed_everything": config.seed_everything}
-        words = stage.arguments(folder, files, rest[1:])
-        stages.append(SweepRun(stage.folder, about, ("seglab", "fit", *words)))
-    trainers = {name: config.trainer for name, (config, _) in configs.items()}
-    if options.dry_run:
-        for stage, run in zip(read.stages, stages, strict=True):
-            if labels := label_flags(stage.takes, folder, folder / run.name):
-                print(shlex.join(["seglab", "pseudo-label", *labels]))
-            if points := point_flags(stage.takes, folder, folder / run.name, run.arguments[1:]):
-                print(shlex.join(["seglab", "pick", *points]))
-            print(shlex.join(launcher_command(run, folder / run.name)))
-    elif options.launcher == "slurm":
-        _slurm(read, folder, stages, slurm, trainers)
-    else:
-        _local(read, folder, stages, trainers)
+        runs.append(SweepRun(stage.folder, about, ("seglab", "fit", *stage.arguments(folder, files, flags))))
+    return Plan(read, folder, runs, {name: config.trainer for name, (config, _) in configs.items()})
+
+
+def _words(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Config files, the chain file, and the flags ``--KEY=VALUE``."""
+    files, rest = files_first(list(words))
+    flags = _joined(rest)
+    at = 1 if flags and not flags[0].startswith("-") else 0
+    return files, flags[:at], flags[at:]
 
 
 def _parse(read: Chain, files: Sequence[str], flags: Sequence[str], file: str) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -182,11 +222,12 @@ def _folder(read: Chain, configs: Mapping[str, tuple[Any, dict[str, Any]]], run_
     return Path(run_dir or parent / new_id(parent, config.seed_everything))
 
 
-def _local(read: Chain, folder: Path, stages: Sequence[SweepRun], trainers: Mapping[str, Any]) -> None:
-    prepared = [replace(run, command=("seglab", "chain", "stage", *run.arguments[1:])) for run in stages]
-    write_folder(folder, read, prepared)
+def _local(planned: Plan) -> None:
+    folder = planned.folder
+    prepared = [replace(run, command=("seglab", "chain", "stage", *run.arguments[1:])) for run in planned.runs]
+    write_folder(folder, planned.chain, prepared)
     # a stage sees all GPUs, as `seglab fit` does
-    pool = Pool(1, [], lambda run: Need(_processes(trainers[run.name].devices)))
+    pool = Pool(1, [], lambda run: Need(_processes(planned.trainers[run.name].devices)))
     states = run_local(folder, in_turn(folder, prepared), prepared, len(prepared), pool)
     Console().print(table(states, f"{folder}/"))
     for name, told in states.items():
@@ -215,14 +256,23 @@ def _processes(devices: Any) -> int:
     return int(devices) if str(devices).isdigit() and int(devices) else 1
 
 
-def _slurm(read: Chain, folder: Path, stages: Sequence[SweepRun], slurm: Slurm, trainers: Mapping[str, Any]) -> None:
-    """Submit each stage that is neither finished nor in the queue, to start when the one before it has finished."""
-    ranks = {run.name: slurm.trainer_flags(trainers[run.name]) for run in stages}
+def submit_stages(planned: Plan, slurm: Slurm) -> None:
+    """Submit each stage that is neither finished nor in the queue, to start when the one before it has finished.
+
+    Args:
+        planned: with absolute paths.
+        slurm: what each stage asks for.
+
+    Raises:
+        SeglabError: SLURM does not take them, or the folder cannot be written.
+    """
+    ranks = {run.name: slurm.trainer_flags(planned.trainers[run.name]) for run in planned.runs}
     check_cluster(slurm, 0, array=False)
-    write_folder(folder, read, stages)
-    jobs = jobs_of(folder / run.name for run in stages)
+    folder = planned.folder
+    write_folder(folder, planned.chain, planned.runs)
+    jobs = jobs_of(folder / run.name for run in planned.runs)
     before, submitted = "", []
-    for run in stages:
+    for run in planned.runs:
         place = folder / run.name
         job = jobs.get(place)
         if job and job.active:
@@ -230,9 +280,8 @@ def _slurm(read: Chain, folder: Path, stages: Sequence[SweepRun], slurm: Slurm, 
         elif state(place, job).status != "finished":
             place.mkdir(exist_ok=True)
             command = {place: [*launcher_command(run, place), *ranks[run.name]]}
-            before = submit(
-                place, f"{read.name}-{run.name}", command, _after(slurm, run.arguments[1:], place, before), array=False
-            )
+            waiting = _after(slurm, run.arguments[1:], place, before)
+            before = submit(place, f"{planned.chain.name}-{run.name}", command, waiting, array=False)
             submitted.append(f"{run.name} is job {before}")
     print(f"seglab: {'; '.join(submitted) or 'nothing to submit: all stages are finished or in the queue'}")
     print(f"seglab: seglab chain status {folder}")

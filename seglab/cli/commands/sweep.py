@@ -11,7 +11,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from seglab.cli.commands.flags import FlagParser
-from seglab.launch.directory import as_json
+from seglab.launch.directory import as_json, write_manifest
 from seglab.launch.local import Need, Pool, run_local
 from seglab.launch.screen import table
 from seglab.launch.slurm import Slurm
@@ -82,7 +82,7 @@ class Check:
         self._trainers: dict[str, Any] = {}
 
     def __call__(self, run: SweepRun) -> Any:
-        """The section ``trainer`` of the run's config.
+        """The section ``trainer`` of the run's config; of a chain, that of the stage with most devices.
 
         Raises:
             SeglabError: a file, flag or value of it is wrong.
@@ -92,12 +92,8 @@ class Check:
         said = {name: value for name, value in kinds.items() if name.startswith(("config", "trainer."))}
         key = json.dumps([said, sorted(kinds), [word for word in run.command if not word.startswith("--")]])
         if key not in self._trainers or not values <= self._values:
-            from seglab.cli.config import check
-            from seglab.launch.conflicts import refuse_conflicts
-
             with self.naming(run):
-                refuse_conflicts(run)
-                self._trainers[key] = check(run.arguments).trainer
+                self._trainers[key] = _trainer(run)
             self._values |= values
         return self._trainers[key]
 
@@ -108,6 +104,19 @@ class Check:
             yield
         except SeglabError as error:
             raise SeglabError(f"{self.file}: run {run.name}: {error}") from error
+
+
+def _trainer(run: SweepRun) -> Any:
+    if run.is_chain:
+        from seglab.cli.commands.chain import plan
+
+        # the folder is that of no chain: it need not be the one of the run to know what its flags say
+        return max(plan(run.arguments[1:], "CHAIN").trainers.values(), key=lambda part: need(part, []).processes)
+    from seglab.cli.config import check
+    from seglab.launch.conflicts import refuse_conflicts
+
+    refuse_conflicts(run)
+    return check(run.arguments).trainer
 
 
 def need(trainer: Any, gpus: Sequence[str]) -> Need:
@@ -157,12 +166,30 @@ def _local(file: Path, folder: Path, jobs: int, gpus: Sequence[str], seed: int) 
 
 def _slurm(file: Path, folder: Path, slurm: Slurm, seed: int) -> None:
     check, runs = Check(file), read_sweep(file, seed)
+    if any(run.is_chain for run in runs):
+        _slurm_chains(folder, runs, slurm, check)
+        return
     ranks: dict[str, list[str]] = {}
     for run in runs:
         trainer = check(run)
         with check.naming(run):
             ranks[run.name] = slurm.trainer_flags(trainer)
     run_slurm(folder, runs, slurm, ranks)
+
+
+def _slurm_chains(folder: Path, runs: Sequence[SweepRun], slurm: Slurm, check: Check) -> None:
+    """Submit each chain as jobs of which each waits for the one before it."""
+    from seglab.cli.commands.chain import plan, submit_stages
+
+    if slurm.parallel:
+        raise SeglabError("--slurm.parallel bounds an array; chains are jobs of their own: leave it out")
+    for run in runs:
+        check(run)
+    write_manifest(folder, runs)
+    for run in runs:
+        with check.naming(run):
+            submit_stages(plan(run.arguments[1:], str(folder / run.name), absolute=True), slurm)
+    print(f"seglab: seglab sweep status {folder}")
 
 
 def _wandb(file: Path, dry_run: bool) -> None:
@@ -173,6 +200,10 @@ def _wandb(file: Path, dry_run: bool) -> None:
         for run in runs:
             print(shlex.join(run.command))
         return
+    if runs[0].is_chain:
+        raise SeglabError(
+            f"{file}: an agent of W&B runs one run, not the stages of a chain: use --launcher local or slurm"
+        )
     check = Check(file)
     for run in runs:
         check(run)
