@@ -17,6 +17,7 @@ from seglab.methods.adaptation.rccr import RCCR
 from seglab.methods.adaptation.spcl import SPCL
 from seglab.methods.additions.mic import MIC
 from seglab.methods.additions.pixel_contrast import PixelContrast
+from seglab.methods.additions.pne import PNE
 from seglab.methods.base import Addition, Method
 from seglab.methods.incremental.barm import BARM
 from seglab.methods.noisy.adele import ADELE
@@ -54,6 +55,7 @@ __all__ = [
     "EHTDI",
     "MGD",
     "MIC",
+    "PNE",
     "PSMT",
     "RCCR",
     "SPCL",

@@ -105,7 +105,7 @@ class Snapshot(Teacher):
     @torch.no_grad()
     def renew(self, student: nn.Module) -> None:
         """Become what the student is now."""
-        pairs = [*zip(self.network.parameters(), student.parameters(), strict=True)]
+        pairs: list[tuple[Tensor, Tensor]] = list(zip(self.network.parameters(), student.parameters(), strict=True))
         pairs += zip(self.network.buffers(), student.buffers(), strict=True)
         for ours, theirs in _fused(pairs):
             copy_all(ours, theirs)

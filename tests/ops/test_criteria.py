@@ -18,6 +18,7 @@ OPTIONS: dict[str, Callable[[], Criterion]] = {  # what has no defaults, or furt
     "Sum": lambda: criteria.Sum([CrossEntropy(weights=[1.0, 2.0, 3.0]), criteria.Dice()], [1.0, 0.5]),
     "weighted": lambda: CrossEntropy(weights=[0.5, 1.0, 4.0]),
     "Tversky of a power": lambda: criteria.Tversky(gamma=0.75),
+    "wide LocallyAdaptive": lambda: criteria.LocallyAdaptive(window=5, power=1.0, sigma=1.5),
     "half Focal": lambda: criteria.Focal(0.5),
 }
 
@@ -180,3 +181,30 @@ def test_settings_outside_their_range() -> None:
     ):
         with pytest.raises(SeglabError, match=message):
             build()
+
+
+def test_locally_adaptive_merges_logits_of_one_class_and_stresses_hard_windows() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]).T.reshape(1, 2, 1, 3)
+    target = torch.tensor([[[0, 0, 1]]])
+    for window, power, expected in ((3, 1.0, 0.753805), (3, 5.0, 1.056782), (1, 1.0, 0.917817)):
+        loss = criteria.LocallyAdaptive(window, power)(logits, target)
+        assert loss.item() == pytest.approx(expected, abs=1e-6)
+    assert criteria.LocallyAdaptive(1, 1.0)(logits, target).item() == pytest.approx(
+        F.cross_entropy(logits, target).item(), abs=1e-6
+    )
+    near = criteria.LocallyAdaptive(3, 1.0, sigma=0.01)(logits, target)
+    assert near.item() == pytest.approx(0.917817, abs=1e-6), "far pixels weigh nothing"
+
+
+def test_locally_adaptive_is_cross_entropy_where_a_class_has_equal_logits_and_grows_with_its_power() -> None:
+    target = torch.randint(3, (2, 6, 8), generator=torch.Generator().manual_seed(1))
+    target[:, 0] = IGNORE
+    of_class = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, 0.0], [0.3, 0.2, 0.1]])
+    logits = of_class[torch.where(target == IGNORE, 0, target)].permute(0, 3, 1, 2)
+    plain = F.cross_entropy(logits, target, ignore_index=IGNORE).item()
+    assert criteria.LocallyAdaptive(5, 1.0)(logits, target).item() == pytest.approx(plain, abs=1e-5)
+    values = [criteria.LocallyAdaptive(3, power)(*batch()).item() for power in (1.0, 2.0, 5.0)]
+    assert values == sorted(values)
+    for wrong in ({"window": 2}, {"power": 0.5}, {"sigma": -1.0}):
+        with pytest.raises(SeglabError, match="LocallyAdaptive"):
+            criteria.LocallyAdaptive(**wrong)

@@ -81,7 +81,8 @@ class ADELE(Method):
         self.register_buffer("switched", torch.zeros(self.num_classes, dtype=torch.bool))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        image, mask, valid = (batch["labeled"][name] for name in ("image", "mask", "valid"))  # type: ignore[literal-required]
+        labeled = batch["labeled"]
+        image, mask, valid = labeled["image"], labeled["mask"], labeled["valid"]
         if self.global_step and self.global_step % self.epoch == 0:
             self.end_epoch(self.global_step // self.epoch - 1)
         outs = at_scales(self.student, image, self.scales)
