@@ -23,7 +23,7 @@ class Sample(TypedDict):
     box: NotRequired[Tensor]  # B 4 int64, the crop in the image: top, left, height, width, pixels of the file
     flip: NotRequired[Tensor]  # B bool, whether the crop is mirrored
     size: NotRequired[Tensor]  # B 2 int64, height and width of the image, pixels of the file
-    domain: NotRequired[Tensor]  # B int64, which of several domains
+    domain: NotRequired[Tensor]  # B int64, which of several domains: 0 the source, 1 the target
     answer: NotRequired[Output]  # the teacher's for these images: a method puts it here for additions to read
 
 

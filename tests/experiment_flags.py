@@ -19,5 +19,7 @@ def data_flags(section: dict, roots: dict[str, Path], prefix: str = "data") -> l
     """Flags that point a data section at tiny data sets."""
     if section["class_path"] == "DomainAdaptation":
         parts = section["init_args"]
-        return [f for name in ("source", "target") for f in data_flags(parts[name], roots, f"{prefix}.{name}")]
+        few = ["--data.target_labeled_batch=1"] if "target_labeled_batch" in parts else []
+        sides = [f for name in ("source", "target") for f in data_flags(parts[name], roots, f"{prefix}.{name}")]
+        return [*sides, *few]
     return small(prefix, roots["sequences" if "sequences" in section["init_args"] else section["class_path"]])

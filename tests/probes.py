@@ -38,6 +38,7 @@ AT_ONCE = {  # what waits in a real run would never start in a short test
     "clan": ["--model.preheat", "1"],
     "proda": ["--model.reverse", "0.1", "--model.structure", "1"],  # labels of a warm-up that was none
     "stvm": ["--model.warm_up", "1"],
+    "tada": ["--model.views", "4"],
     "u2pl": ["--model.sup_only_steps", "1"],
     "psmt": ["--model.sup_only_steps", "0", "--model.ramp_up", "1", "--model.period", "2"],
     "allspark": ["--model.memory_from", "3", "--model.strong", "NoView"],  # views of labels would hide that it learns

@@ -155,6 +155,14 @@ class DataSet(SegmentationData, ABC):
         """The training items that a fraction chooses from; a list may name any that has a mask."""
         return items
 
+    def read_as(self, taxonomy: Taxonomy) -> None:
+        """Read the masks as other classes than those so far, which the taxonomy maps.
+
+        Raises:
+            SeglabError: the taxonomy does not fit them.
+        """
+        self.space = self.taught_space = self.every_class = self.space.converted(taxonomy)
+
     # Which images.
 
     def items(self, split: str) -> list[Item]:

@@ -194,7 +194,7 @@ def weak_view(size: tuple[int, int], scale: tuple[float, float], flip: float = 0
 
 def crop_place(
     applied: Sequence[tuple[str, Window]], crop: tuple[int, int], scale: float
-) -> dict[str, bool | list[int]]:
+) -> dict[str, bool | int | list[int]]:
     """Where a crop of ``weak_view`` comes from, in pixels of the image's file.
 
     Args:

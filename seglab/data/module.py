@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import ConcatDataset, DataLoader
@@ -30,7 +31,7 @@ from seglab.data.streams import (
     stream_loader,
 )
 from seglab.data.video import Video, is_video
-from seglab.labels import LabelSpace
+from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
 
 
@@ -77,14 +78,20 @@ class SegmentationData(LightningDataModule, ABC):
 
     # Streams.
 
-    def require(self, reads: Mapping[str, Iterable[str]]) -> None:
+    @property
+    def may_become(self) -> np.ndarray:
+        """256 K bool: which classes a source pixel may be of, by its label; all False where labels say it all."""
+        return np.zeros((IGNORE + 1, self.space.num_classes), bool)
+
+    def require(self, reads: Mapping[str, Iterable[str]], adapts_classes: bool = False) -> None:
         """Check that the streams give what a method reads.
 
         Args:
             reads: stream -> keys of its samples that are needed beside image, valid and key.
+            adapts_classes: the method is made for a source and a target of different classes.
 
         Raises:
-            SeglabError: a stream or a key is not given.
+            SeglabError: a stream or a key is not given, or the classes are for other methods.
         """
         gives = {name: feed.gives for name, feed in self.streams.items()}
         for name, keys in reads.items():
@@ -99,13 +106,13 @@ class SegmentationData(LightningDataModule, ABC):
                     f"gives {offer}: {remedy}"
                 )
 
-    def batches(self, reads: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    def batches(self, reads: Mapping[str, Iterable[str]], adapts_classes: bool = False) -> dict[str, int]:
         """Images per step over all ranks by key of the config, of the streams that a method reads.
 
         Raises:
             SeglabError: as ``require``.
         """
-        self.require(reads)
+        self.require(reads, adapts_classes)
         return {feed.key: feed.batch for name, feed in self.streams.items() if name in reads}
 
     def stream_items(self, name: str) -> list[Item]:
@@ -124,8 +131,8 @@ class SegmentationData(LightningDataModule, ABC):
         """
         parts = self.streams[name].parts
         streams = [part.stream(seed, part.tag) for part in parts]
-        for stream in streams:
-            stream.locate(reads)
+        for part, stream in zip(parts, streams, strict=True):
+            stream.locate(reads, [side is part.owner for side in self.sides.values()].index(True))
         return streams[0] if len(parts) == 1 else SharedStream(streams, [part.batch for part in parts])
 
     def one_pass(self, name: str, only: Collection[Item] | None = None, hidden: bool = False) -> DataLoader:
@@ -175,8 +182,9 @@ class SegmentationData(LightningDataModule, ABC):
         assert self.trainer is not None
         # Endless streams start where the optimiser stands, so resuming needs no loader state.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
-        reads = getattr(self.trainer.lightning_module, "reads", dict.fromkeys(self.streams, ()))
-        self.require(reads)
+        module = self.trainer.lightning_module
+        reads = getattr(module, "reads", dict.fromkeys(self.streams, ()))
+        self.require(reads, getattr(module, "adapts_classes", False))
         start = self.trainer.global_step * self.trainer.accumulate_grad_batches
         loaders = {
             name: stream_loader(

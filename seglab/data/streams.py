@@ -29,7 +29,7 @@ from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
 
 EVERY_SAMPLE = ("image", "valid", "key")  # keys that samples of any stream have
-PLACE = ("box", "flip", "size")  # and those that they have where a method reads them
+PLACE = ("box", "flip", "size", "domain")  # and those that they have where a method reads them
 Masks = Callable[[Item, np.ndarray], np.ndarray]  # an item and its image H W 3 -> class indices H W
 
 
@@ -99,6 +99,7 @@ class Stream(Dataset[dict[str, Tensor | str]]):
     """
 
     place: tuple[str, ...] = ()  # those of PLACE that samples have
+    domain = 0
 
     def __init__(
         self,
@@ -132,13 +133,15 @@ class Stream(Dataset[dict[str, Tensor | str]]):
             sample[name] = torch.from_numpy(np.ascontiguousarray(arrays[name]))  # H W uint8
         if self.place:
             known = crop_place(arrays["applied_transforms"], arrays["image"].shape[:2], self.reader.scale)
+            known |= {"domain": self.domain}
             sample |= {name: torch.tensor(known[name]) for name in self.place}
         if self.points is not None:
             sample["mask"] = torch.from_numpy(arrays["points"].mask())
         return sample
 
-    def locate(self, keys: Collection[str]) -> None:
-        """Give samples those of ``PLACE`` that are among the keys."""
+    def locate(self, keys: Collection[str], domain: int = 0) -> None:
+        """Give samples those of ``PLACE`` that are among the keys; they are of this domain."""
+        self.domain = domain
         self.place = tuple(key for key in PLACE if key in keys)
         self.view.save_applied_params = bool(self.place)
 

@@ -15,6 +15,7 @@ from seglab.methods.adaptation.proda import ProDA
 from seglab.methods.adaptation.proda_distillation import ProDADistillation
 from seglab.methods.adaptation.rccr import RCCR
 from seglab.methods.adaptation.spcl import SPCL
+from seglab.methods.adaptation.tada import TADA
 from seglab.methods.additions.mic import MIC
 from seglab.methods.additions.pixel_contrast import PixelContrast
 from seglab.methods.additions.pne import PNE
@@ -59,6 +60,7 @@ __all__ = [
     "PSMT",
     "RCCR",
     "SPCL",
+    "TADA",
     "U2PL",
     "Addition",
     "AdvEnt",

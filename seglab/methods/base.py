@@ -69,6 +69,7 @@ class Method(LightningModule, ABC):
 
     reads: Reads = {"labeled": ("mask",), "unlabeled": ()}  # streams -> what it needs beside image, valid and key
     needs_pretrained: ClassVar[bool] = False  # a resumed run too needs the published weights: a frozen copy has them
+    adapts_classes: ClassVar[bool] = False  # made for a source and a target of different classes
     needs_class_counts: bool = False  # the data module counts the labeled classes before training starts
 
     student: Network

@@ -107,7 +107,8 @@ class Session:
         ]
         arguments["logger"] = [MetricsLogger(folder), *_with_sweep(_as_list(arguments["logger"]))]
         self.trainer = make_trainer(arguments)
-        batches = {f"data.{key}": batch for key, batch in self.data.batches(self.method.reads).items()}
+        batches = self.data.batches(self.method.reads, self.method.adapts_classes)
+        batches = {f"data.{key}": batch for key, batch in batches.items()}
         check_division(batches, self.trainer.num_devices * self.trainer.num_nodes)
         self._open_folder()
         identity = self.config.identity | {"split": self.data.split}

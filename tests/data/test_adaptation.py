@@ -9,8 +9,9 @@ import torch
 from probes import EXPERIMENTS
 
 from seglab.cli import main
-from seglab.data import GTA5, Cityscapes, DomainAdaptation
+from seglab.data import GTA5, SYNTHIA, Cityscapes, DomainAdaptation
 from seglab.data.streams import Positions, stream_loader
+from seglab.labels import Taxonomy
 from seglab.types import SeglabError
 
 
@@ -71,3 +72,53 @@ def test_semi_supervised_adaptation_through_the_command_line(gta5: Path, citysca
     command = ["fit", *files, *network, *flags, "--trainer.max_steps=2", f"--runs={tmp_path}"]
     assert main([*command, "--data.target_labeled_batch=1"]) == 0
     assert main([*command, "--data.target_labeled_batch=2"]) == 1
+
+
+# Different classes
+
+
+def test_what_a_source_label_may_be(gta5: Path, cityscapes: Path) -> None:
+    names = ("flat", "car", "nature", "tower")
+    mapping = {"road": "flat", "sidewalk": "flat", "car": "car", "vegetation": "nature", "pole": "tower"}
+    source = GTA5(str(gta5), crop=(32, 48), taxonomy=Taxonomy(names, mapping))
+    target = Cityscapes(str(cityscapes), crop=(32, 48))
+    refines = {"flat": ["road", "sidewalk"], "nature": ["vegetation", "terrain"]}
+    data = DomainAdaptation(source, target, refines=refines)
+    assert data.space is target.space
+    assert data.source.space.names == target.space.names
+    seen = {int(k) for position in range(12) for k in data.stream("labeled", 0)[position]["mask"].unique()}
+    assert seen <= {0, 8, 13, 255}  # road, vegetation, car; tower is no class of the target
+    assert {0, 255} <= seen
+    may = data.may_become
+    assert may.shape == (256, 19)
+    assert [may[k].nonzero()[0].tolist() for k in (0, 8, 13, 1)] == [[0, 1], [8, 9], [13], []]
+    told = {0, 1, 8, 9, 13}
+    assert set(may[255].nonzero()[0].tolist()) == set(range(19)) - told
+    with pytest.raises(SeglabError, match="the method needs one list"):
+        data.require({"labeled": ("mask",)})
+    data.require({"labeled": ("mask", "domain")}, adapts_classes=True)
+
+
+def test_synthia_lacks_three_classes_by_itself(synthia: Path, cityscapes: Path) -> None:
+    data = DomainAdaptation(SYNTHIA(str(synthia)), Cityscapes(str(cityscapes)))
+    assert [data.space.names[k] for k in data.may_become[255].nonzero()[0]] == ["terrain", "truck", "train"]
+    data.require({"labeled": ("mask",)})
+
+
+@pytest.mark.parametrize(
+    ("refines", "message"),
+    [
+        ({"moon": ["road"]}, "give classes of the source"),
+        ({"road": ["moon"]}, "and for each one or more of the target"),
+        ({"road": []}, "one or more"),
+        ({"road": ["sidewalk", "road"]}, "two classes of the source become sidewalk"),
+    ],
+)
+def test_refinements_that_do_not_fit(gta5: Path, cityscapes: Path, refines: dict, message: str) -> None:
+    with pytest.raises(SeglabError, match=message):
+        DomainAdaptation(GTA5(str(gta5)), Cityscapes(str(cityscapes)), refines=refines)
+
+
+def test_samples_say_of_which_domain_they_are(gta5: Path, cityscapes: Path) -> None:
+    stream = adaptation(gta5, cityscapes, share=1, batch=3).stream("labeled", 0, ("domain",))
+    assert [int(stream[position]["domain"]) for position in range(6)] == [1, 0, 0, 1, 0, 0]
