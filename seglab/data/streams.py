@@ -222,6 +222,9 @@ class Side(Protocol):
     def truth(self, reader: Reader) -> Masks: ...
 
     @property
+    def pointed(self) -> Mapping[str, Points] | None: ...
+
+    @property
     def counted(self) -> ClassCounts: ...
 
 

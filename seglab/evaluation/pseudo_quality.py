@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from seglab.evaluation.metric import counted
 from seglab.labels import IGNORE
+from seglab.ops.counting import counted
 
 
 class PseudoLabelQuality(Metric):

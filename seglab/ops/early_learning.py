@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seglab.labels import IGNORE
+from seglab.ops.counting import counted
 from seglab.types import Output
 
 LEAST = 1e-6  # of a curve's numbers
@@ -21,11 +22,11 @@ def overlaps(predicted: Tensor, label: Tensor, num_classes: int) -> Tensor:
         num_classes: K.
     """
     known = label != IGNORE
-    classes = torch.arange(num_classes, device=label.device).view(-1, 1)
-    by_label = (torch.where(known, label, IGNORE).flatten() == classes).float()  # K P
-    by_network = (torch.where(known, predicted, IGNORE).flatten() == classes).float()
-    both = (by_label * by_network).sum(1)
-    return torch.stack([both, by_label.sum(1) + by_network.sum(1) - both]).long()
+    of = (known & (predicted == label), label), (known, label), (known, predicted)
+    both, by_label, by_network = (
+        counted(torch.where(here, value, num_classes), num_classes + 1)[:-1] for here, value in of
+    )
+    return torch.stack([both, by_label + by_network - both])
 
 
 def fit_learning_curve(time: Tensor, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:

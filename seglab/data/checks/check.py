@@ -260,7 +260,7 @@ def _shown(data: SegmentationData, shows: Mapping[Item, np.ndarray]) -> np.ndarr
     """(256,) bool: the classes that the labels of training show."""
     present = np.zeros(256, bool)
     for part in data.streams["labeled"].parts:
-        pointed = getattr(part.owner, "pointed", None)
+        pointed = part.owner.pointed
         for item in part.items():
             if pointed is not None:
                 present[pointed[item.key].labels] = True
