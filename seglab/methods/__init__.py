@@ -3,6 +3,7 @@
 from seglab.methods.adaptation.advent import AdvEnt
 from seglab.methods.adaptation.bicl import BiCL
 from seglab.methods.adaptation.camix import CAMix
+from seglab.methods.adaptation.cdac import CDAC
 from seglab.methods.adaptation.clan import CLAN
 from seglab.methods.adaptation.cluda import CLUDA
 from seglab.methods.adaptation.crda import CRDA
@@ -46,6 +47,7 @@ __all__ = [
     "ADELE",
     "AEL",
     "BARM",
+    "CDAC",
     "CLAN",
     "CLUDA",
     "CPS",

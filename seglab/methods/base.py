@@ -151,6 +151,11 @@ class Method(LightningModule, ABC):
         if self._hidden is not None:
             self.pseudo_quality.update(label, selected, self._hidden)
 
+    def log_curve(self, name: str, value: Tensor) -> None:
+        """Write a number of this step beside its losses."""
+        if self._trainer is not None and is_logging_step(self.trainer):
+            self.log(f"train/{name}", value.detach())
+
     @property
     def class_counts(self) -> ClassCounts:
         """Pixels of each class in the labeled images, the same on all ranks; from ``on_fit_start`` on.

@@ -111,6 +111,25 @@ class TwoClassifiers(nn.Module):
         return logits
 
 
+class CosineClassifier(nn.Module):
+    """A 1x1 convolution without bias of features of length 1, over a temperature: B D h w -> B K h w (CDAC).
+
+    Args:
+        channels: D.
+        num_classes: K.
+        temperature: the smaller, the surer.
+    """
+
+    def __init__(self, channels: int, num_classes: int, temperature: float = 0.05) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.convolution = nn.Conv2d(channels, num_classes, 1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.convolution(F.normalize(features.float(), dim=1)) / self.temperature
+        return logits
+
+
 def last_convolutions(head: nn.Module) -> list[nn.Conv2d]:
     """Those whose output channels are the head's: the last one of a sequence, all of parallel branches."""
     if isinstance(head, nn.Conv2d):
