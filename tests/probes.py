@@ -33,6 +33,7 @@ TINY = json.dumps(yaml.safe_load((EXPERIMENTS / "network/tiny.yaml").read_text()
 TEACHERS = {"mgd": ["--model.deep", TINY, "--model.wide", TINY]}  # instead of those of earlier runs
 AT_ONCE = {  # what waits in a real run would never start in a short test
     "barm": ["--data.class_steps.steps", "6-4", "--data.class_steps.background", "sky", "--data.class_steps.step", "1"],
+    "bicl": ["--model.own_layers", '["model"]'],
     "camix": ["--model.warm_up", "0.4", "--model.passes", "2"],
     "adele": ["--model.epoch", "1", "--model.every", "1", "--model.threshold", "0.1"],
     "clan": ["--model.preheat", "1"],

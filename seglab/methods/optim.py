@@ -10,6 +10,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from seglab.networks import Network
+from seglab.networks.own_layers import OwnLayers
 from seglab.types import SeglabError
 
 OptimizerFactory = Callable[[Iterable], Optimizer]
@@ -70,7 +71,7 @@ def parameter_groups(module: nn.Module, schedule: Schedule, outside: Sequence[nn
 
     The key ``factor`` of a group multiplies its learning rate. Parameters of the modules ``outside`` are left out.
     """
-    networks = [part for part in module.modules() if isinstance(part, Network)]
+    networks = [part for part in module.modules() if isinstance(part, Network | OwnLayers)]
     encoder = {id(parameter) for network in networks for parameter in network.encoder.parameters()}
     left_out = {id(parameter) for part in outside for parameter in part.parameters()}
     groups: dict[tuple[bool, bool], dict[str, Any]] = {}

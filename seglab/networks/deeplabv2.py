@@ -135,3 +135,15 @@ class ASPPL(nn.Module):
         for branch in others:
             logits = logits + branch(features)
         return logits
+
+
+def parallel_outputs(network: Network, features: Tensor) -> Tensor:
+    """What each convolution of DeepLab v2's head says of features B D h w; of another network, the features."""
+    head = getattr(network, "head", None)
+    return head.apart(features) if isinstance(head, ASPPL) else features
+
+
+def parallel_channels(network: Network) -> int:
+    """Channels of ``parallel_outputs``."""
+    head = getattr(network, "head", None)
+    return len(head.branches) * network.space.num_classes if isinstance(head, ASPPL) else network.feature_channels

@@ -61,5 +61,5 @@ def multi_level_contrast(
     """
     (one, present), (other, _) = (class_means(logits, label, logits.shape[1]) for logits in (first, second))
     classes = two_view_contrast(one.softmax(2), other.softmax(2), class_temperature, present)
-    cells = [logits.float().softmax(1).flatten(2).transpose(1, 2) for logits in (first, second)]
-    return classes.mean(), two_view_contrast(*cells, cell_temperature).mean()
+    ours, theirs = (logits.float().softmax(1).flatten(2).transpose(1, 2) for logits in (first, second))
+    return classes.mean(), two_view_contrast(ours, theirs, cell_temperature).mean()

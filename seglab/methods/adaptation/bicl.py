@@ -8,13 +8,14 @@ from torch import Tensor
 
 from seglab.labels import IGNORE
 from seglab.methods.base import Method
-from seglab.networks.deeplabv2 import ASPPL
+from seglab.networks.deeplabv2 import parallel_channels, parallel_outputs
+from seglab.networks.own_layers import OwnLayers
 from seglab.ops.domain_prototypes import class_means, class_weighted_cross_entropy, likeness, to_pixels
 from seglab.ops.grid import at_cells
 from seglab.ops.losses import entropy, pixel_mean
 from seglab.ops.memory import Prototypes
 from seglab.ops.pseudo import pseudo_label
-from seglab.types import Batch, Output, require
+from seglab.types import Batch, require
 
 
 class BiCL(Method):
@@ -29,7 +30,7 @@ class BiCL(Method):
 
     Deviations from the official code:
         No label is transferred or calibrated (``transfer`` false) -> both, as we read the abstract.
-        First layers for each domain -> the same.
+        The source's own layers go on in the next round -> they begin as those of the target.
         Offline labels are the surest tenth of each class, and of each image -> of each class.
         Two pairs -> any; target image i meets source image i modulo their number. No class in common is NaN -> 0.
 
@@ -42,6 +43,7 @@ class BiCL(Method):
         sure: probability by cosines above which they do, in [0, 1].
         momentum: share of the old difference between the domains kept per step.
         threshold: confidence from which a prediction is a pseudo-label, where there are none of an earlier run.
+        own_layers: parts of the encoder that the source has for itself; those of a ResNet.
     """
 
     shift: Prototypes  # target mean minus source mean of each class
@@ -56,6 +58,7 @@ class BiCL(Method):
         sure: float = 0.8,
         momentum: float = 0.99,
         threshold: float = 0.9,
+        own_layers: tuple[str, ...] = ("conv1", "bn1", "layer1"),
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -63,16 +66,16 @@ class BiCL(Method):
         require(0 <= min(sure, threshold) <= max(sure, threshold) <= 1, "BiCL.sure", sure, "give a number in [0, 1]")
         self.target_weight, self.entropy_weight, self.contrast_weight = target_weight, entropy_weight, contrast_weight
         self.scale, self.transfer, self.sure, self.momentum, self.threshold = scale, transfer, sure, momentum, threshold
+        self.own_layers = own_layers
 
     def build(self) -> None:
         super().build()
-        head, width = getattr(self.student, "head", None), self.student.feature_channels
-        width = len(head.branches) * self.num_classes if isinstance(head, ASPPL) else width
-        self.shift = Prototypes(self.num_classes, width, self.momentum)
+        self.for_source = OwnLayers(self.student, self.own_layers)
+        self.shift = Prototypes(self.num_classes, parallel_channels(self.student), self.momentum)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
-        out_s, out_t = self.student.apart(source["image"], target["image"])
+        out_s, out_t = self.for_source(self.student, source["image"]), self.student(target["image"])
         own, confidence = pseudo_label(out_t.logits)
         own = torch.where(target["valid"] & (confidence >= self.threshold), own, IGNORE)
         label = target.get("pseudo", own)
@@ -81,7 +84,7 @@ class BiCL(Method):
 
         doubt_s, doubt_t = (pixel_mean(entropy(o.logits), x["valid"]) for o, x in ((out_s, source), (out_t, target)))
         pair = torch.arange(len(label), device=label.device) % len(source["mask"])
-        maps = self.describe(out_s)[pair], self.describe(out_t)
+        maps = parallel_outputs(self.student, out_s.features)[pair], parallel_outputs(self.student, out_t.features)
         forward, backward = self.contrast(*maps, source["mask"][pair], label, target["valid"])
         return {
             "supervised": self.supervised(out_s, source["mask"]),
@@ -106,11 +109,6 @@ class BiCL(Method):
             logits = self.at_pixels(self.scale * likeness(mean, shown, maps), label)
             losses.append(class_weighted_cross_entropy(logits, label, shown_s & shown_t))
         return losses
-
-    def describe(self, out: Output) -> Tensor:
-        """B D h w, what is compared."""
-        head = getattr(self.student, "head", None)
-        return head.apart(out.features) if isinstance(head, ASPPL) else out.features
 
     def means(self, maps: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         cells = at_cells(label, maps.shape[-2:], self.student.extent(label.shape[-2:]), IGNORE)
