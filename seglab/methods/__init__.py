@@ -17,6 +17,7 @@ from seglab.methods.adaptation.proda_distillation import ProDADistillation
 from seglab.methods.adaptation.rccr import RCCR
 from seglab.methods.adaptation.spcl import SPCL
 from seglab.methods.adaptation.tada import TADA
+from seglab.methods.additions.drsl import DRSL
 from seglab.methods.additions.mic import MIC
 from seglab.methods.additions.pixel_contrast import PixelContrast
 from seglab.methods.additions.pne import PNE
@@ -54,6 +55,7 @@ __all__ = [
     "CRDA",
     "CWBASS",
     "DACS",
+    "DRSL",
     "DSSN",
     "EHTDI",
     "MGD",

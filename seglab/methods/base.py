@@ -48,6 +48,12 @@ class Addition(nn.Module, ABC):
         A sample has ``answer`` where the method's teacher has seen it in this step.
         """
 
+    def answer(self, method: "Method", unlabeled: Sample, out: Output) -> Output:
+        """Of the teacher, where it has seen these images already or there is one; else the student's."""
+        if "answer" in unlabeled:
+            return unlabeled["answer"]
+        return method.teacher(unlabeled["image"]) if method.has_teacher else out
+
 
 class Method(LightningModule, ABC):
     """A training algorithm for semantic segmentation.

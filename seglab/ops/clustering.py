@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seglab.labels import IGNORE
+from seglab.ops.losses import pixel_mean
+from seglab.ops.memory import draw_rows
 
 
 class _Reversed(torch.autograd.Function):
@@ -81,3 +83,57 @@ def pair_cross_entropy(p: Tensor, q: Tensor, same: Tensor, valid: Tensor) -> Ten
     loss = -torch.where(same, product.clamp(min=1e-7).log(), (1 - product + 1e-7).clamp(min=1e-7).log())
     counted = valid.unsqueeze(1) & valid
     return torch.where(counted, loss, 0.0).sum() / counted.sum().clamp(min=1)
+
+
+def mode_distances(features: Tensor, modes: Tensor) -> Tensor:
+    """Squared distances of cells N D to the modes K M D of all classes: N K M float32 (DRSL)."""
+    with torch.autocast(features.device.type, enabled=False):
+        x, v = features.float(), modes.float().flatten(0, 1)
+        distance = x.square().sum(1, keepdim=True) - 2 * x @ v.T + v.square().sum(1)
+    return distance.clamp(min=0).unflatten(1, modes.shape[:2])
+
+
+def mode_cross_entropy(distance: Tensor, label: Tensor) -> Tensor:
+    """-log of the share of the label's class in a mixture of Gaussians of variance 1 around all modes; mean.
+
+    Args:
+        distance: N K M squared distances.
+        label: N class indices or 255.
+    """
+    known = label != IGNORE
+    share = torch.logsumexp(-distance / 2, 2) - torch.logsumexp(-distance.flatten(1) / 2, 1, keepdim=True)  # N K
+    return pixel_mean(-share.gather(1, torch.where(known, label, 0).unsqueeze(1)).squeeze(1), known)
+
+
+def nearest_mode(distance: Tensor, label: Tensor) -> Tensor:
+    """K M numbers of modes: the nearest one of each cell's class, N; K times M where there is no label (255)."""
+    known = label != IGNORE
+    classes, modes = distance.shape[1:]
+    row = torch.where(known, label, 0)
+    own = distance.gather(1, row.view(-1, 1, 1).expand(-1, 1, modes)).squeeze(1)  # N M
+    return torch.where(known, row * modes + own.argmin(1), classes * modes)
+
+
+def mode_alignment(
+    source: Tensor, target: Tensor, source_mode: Tensor, target_mode: Tensor, modes: int, number: int, least: int
+) -> Tensor:
+    """Squared distance of random pairs of a source and a target cell of the same mode (DRSL); scalar.
+
+    Half of it moves the source cell, half the target one. Mean over ``number`` pairs, then over the modes that have
+    ``least`` cells in either domain; 0 where none has.
+
+    Args:
+        source: N D.
+        target: N' D.
+        source_mode: N numbers of modes; ``modes`` for none.
+        target_mode: N' likewise.
+        modes: how many there are.
+        number: of pairs of a mode.
+        least: cells of a mode that each domain must have.
+    """
+    every = torch.arange(modes, device=source.device).unsqueeze(1)
+    enough = ((source_mode == every).sum(1) >= least) & ((target_mode == every).sum(1) >= least)
+    wanted = every.expand(modes, number)
+    x, y = source[draw_rows(source_mode, wanted, modes)], target[draw_rows(target_mode, wanted, modes)]
+    distance = (x - y.detach()).square().sum(2) / 2 + (x.detach() - y).square().sum(2) / 2  # modes number
+    return pixel_mean(distance.mean(1), enough)

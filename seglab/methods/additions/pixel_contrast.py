@@ -12,7 +12,7 @@ from seglab.ops.grid import at_cells
 from seglab.ops.memory import ClassQueue, choose, hard_and_easy
 from seglab.ops.norm import frozen_statistics, replace_norms
 from seglab.ops.pseudo import hard_label, pseudo_label
-from seglab.types import Batch, Output, Sample, require
+from seglab.types import Batch, Output, require
 
 
 class PixelContrast(Addition):
@@ -109,12 +109,6 @@ class PixelContrast(Addition):
         mean = loss.sum() / (anchor_label != IGNORE).sum().clamp(min=1)
         weight = self.weight * self.temperature / self.base_temperature * (method.global_step >= self.warmup)
         return {"pixel_contrast": weight * mean}
-
-    def answer(self, method: Method, unlabeled: Sample, out: Output) -> Output:
-        """Of the teacher, where it has seen these images already or there is one; else the student's."""
-        if "answer" in unlabeled:
-            return unlabeled["answer"]
-        return method.teacher(unlabeled["image"]) if method.has_teacher else out
 
     def cells(self, method: Method, out: Output, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of each feature cell: embedding B P dim of length 1, label B P or 255, and predicted class B P."""
