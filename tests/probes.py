@@ -43,7 +43,6 @@ AT_ONCE = {  # what waits in a real run would never start in a short test
     "u2pl": ["--model.sup_only_steps", "1"],
     "psmt": ["--model.sup_only_steps", "0", "--model.ramp_up", "1", "--model.period", "2"],
     "allspark": ["--model.memory_from", "3", "--model.strong", "NoView"],  # views of labels would hide that it learns
-    "ehtdi": ["--model.crop.init_args.size", "[32,48]"],
     "mgd": [*TEACHERS["mgd"], "--model.weight", "0.01", "--model.region_weight", "1"],  # as its teachers know nothing
 }
 FROM_SOURCE = ("stvm",)  # methods that go on from a supervised run
