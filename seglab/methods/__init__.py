@@ -6,6 +6,7 @@ from seglab.methods.adaptation.camix import CAMix
 from seglab.methods.adaptation.cdac import CDAC
 from seglab.methods.adaptation.clan import CLAN
 from seglab.methods.adaptation.cluda import CLUDA
+from seglab.methods.adaptation.content_transfer import ContentTransfer
 from seglab.methods.adaptation.crda import CRDA
 from seglab.methods.adaptation.dacs import DACS
 from seglab.methods.adaptation.daformer import DAFormer
@@ -72,6 +73,7 @@ __all__ = [
     "AugSeg",
     "BiCL",
     "CAMix",
+    "ContentTransfer",
     "CorrMatch",
     "CutMixSeg",
     "DAFormer",

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seglab.ops.norm import without_style
+
 
 def convolution(
     channels: int, width: int, kernel: int = 1, dilation: int = 1, groups: int = 1, slope: float = 0.0
@@ -128,6 +130,13 @@ class CosineClassifier(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.convolution(F.normalize(features.float(), dim=1)) / self.temperature
         return logits
+
+
+class ZeroStyle(nn.Module):
+    """Stages of an encoder without the mean and deviation of each channel; tokens stay (content transfer)."""
+
+    def forward(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        return [without_style(stage) if stage.ndim == 4 else stage for stage in stages]
 
 
 def last_convolutions(head: nn.Module) -> list[nn.Conv2d]:

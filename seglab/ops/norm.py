@@ -18,6 +18,13 @@ def batch_norms(module: nn.Module) -> list[BatchNorm]:
     return [part for part in module.modules() if isinstance(part, BatchNorm)]
 
 
+def without_style(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """B D h w with mean 0 and variance 1 of each channel of each image: what is left is its content (instance norm)."""
+    values = x.float()
+    variance, mean = torch.var_mean(values, (2, 3), correction=0, keepdim=True)
+    return ((values - mean) * (variance + eps).rsqrt()).to(x.dtype)
+
+
 @contextmanager
 def frozen_statistics(module: nn.Module, frozen: bool = True) -> Iterator[None]:
     """Inside the block, batches are normalised as before but leave the running mean and variance alone.
