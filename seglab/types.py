@@ -19,6 +19,7 @@ class Sample(TypedDict):
     mask: NotRequired[Tensor]  # B H W int64 class index or 255 (ignored)
     pseudo: NotRequired[Tensor]  # B H W int64 class index or 255 (none): an earlier run's labels
     tags: NotRequired[Tensor]  # B K bool, classes that the image shows
+    translated: NotRequired[Tensor]  # B 3 H W as ``image``: the same crops of stored translations
     text: NotRequired[list[str]]  # B captions
     box: NotRequired[Tensor]  # B 4 int64, the crop in the image: top, left, height, width, pixels of the file
     flip: NotRequired[Tensor]  # B bool, whether the crop is mirrored

@@ -24,6 +24,7 @@ from seglab.data.pseudo_labels import pseudo_label_files
 from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
 from seglab.data.selection import Selection
 from seglab.data.streams import Feed, Hidden, Masks, Part, Stream, Truth
+from seglab.data.translated import translations
 from seglab.labels import LabelSpace, Taxonomy
 from seglab.types import SeglabError, require
 
@@ -65,6 +66,8 @@ class DataSet(SegmentationData, ABC):
             are ignored. Images of ``labeled`` without a labeled pixel are unlabeled.
         noise: makes the masks of labeled images wrong, for methods that learn from such; the true ones then feed the
             curves of label quality, and nothing else.
+        translated: folder with a translation of each labeled image into the look of another domain, ``<key>.png`` of
+            the image's size; labeled samples then have ``translated``, the same crop of it.
         seed: set by the run's seed.
 
     Attributes:
@@ -100,6 +103,7 @@ class DataSet(SegmentationData, ABC):
         skip: str = "",
         points: str = "",
         noise: Noise | None = None,
+        translated: str = "",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -118,6 +122,7 @@ class DataSet(SegmentationData, ABC):
         self.workers, self.hidden_masks, self.seed = workers, hidden_masks, seed
         self.rare_classes, self.category_cap = rare_classes, category_cap
         self.pseudo_labels, self.counts = pseudo_labels, Path(counts).expanduser()
+        self.translated = Path(translated).expanduser() if translated else None
         self.skip = Path(skip).expanduser() if skip else None
         self.cache = Path(cache).expanduser() if cache else None
         self.points = Path(points).expanduser() if points else None
@@ -273,7 +278,8 @@ class DataSet(SegmentationData, ABC):
     @property
     def streams(self) -> dict[str, Feed]:
         pseudo = ("pseudo",) if self.pseudo_labels else ()
-        labeled = Part(self, self.labeled_batch, LABELED, self.labeled_items, self.labeled_stream, ("mask",))
+        gives = ("mask", "translated") if self.translated else ("mask",)
+        labeled = Part(self, self.labeled_batch, LABELED, self.labeled_items, self.labeled_stream, gives)
         unlabeled = Part(self, self.unlabeled_batch, UNLABELED, self.unlabeled_items, self.unlabeled_stream, pseudo)
         return {"labeled": Feed("labeled_batch", (labeled,)), "unlabeled": Feed("unlabeled_batch", (unlabeled,))}
 
@@ -298,7 +304,8 @@ class DataSet(SegmentationData, ABC):
         masks: dict[str, Masks] = {"mask": self.truth(reader)} if self.pointed is None else {}
         if self.noise and self.hidden_masks:
             masks["hidden"] = Truth(reader)
-        return Stream(order, reader, masks, self._view(reader), seed, tag, self.pointed)
+        translated = translations(self.translated, items, reader.scale) if self.translated else None
+        return Stream(order, reader, masks, self._view(reader), seed, tag, self.pointed, translated)
 
     def unlabeled_stream(self, seed: int, tag: int = UNLABELED) -> Stream:
         """Weak views of unlabeled images, with ``hidden`` ground truth where it exists and is wanted, and ``pseudo``.

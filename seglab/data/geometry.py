@@ -185,11 +185,12 @@ def planes(image: np.ndarray) -> np.ndarray:
 def weak_view(size: tuple[int, int], scale: tuple[float, float], flip: float = 0.5) -> A.Compose:
     """The geometric view every stream shares: ``ScaledCrop`` and a horizontal flip with probability ``flip``.
 
-    Targets: ``image`` H W 3, any of the masks ``mask``, ``hidden`` and ``pseudo`` H W, and ``valid`` H W, whose padding
-    becomes 255 like a mask's; ``points``, which stand for a mask; ``rules`` are those of ``ScaledCrop``.
+    Targets: ``image`` and perhaps ``translated`` H W 3, any of the masks ``mask``, ``hidden`` and ``pseudo`` H W, and
+    ``valid`` H W, whose padding becomes 255 like a mask's; ``points``, which stand for a mask; ``rules`` are those of
+    ``ScaledCrop``.
     """
-    masks = dict.fromkeys(("valid", "hidden", "pseudo"), "mask")
-    return A.Compose([ScaledCrop(size, scale), Flip(p=flip)], additional_targets=masks)
+    others = {**dict.fromkeys(("valid", "hidden", "pseudo"), "mask"), "translated": "image"}
+    return A.Compose([ScaledCrop(size, scale), Flip(p=flip)], additional_targets=others)
 
 
 def crop_place(

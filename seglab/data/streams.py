@@ -96,6 +96,7 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         seed: of the run.
         tag: tells streams of one run apart, so that they are not in step.
         points: key of an image -> its labeled pixels, painted into a ``mask`` after all geometry.
+        translated: gives the translation H W 3 of an image, which shares its geometry.
     """
 
     place: tuple[str, ...] = ()  # those of PLACE that samples have
@@ -110,15 +111,18 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         seed: int,
         tag: int,
         points: Mapping[str, Points] | None = None,
+        translated: Masks | None = None,
     ) -> None:
         self.order, self.reader, self.masks, self.view = order, reader, masks, view
-        self.seed, self.tag, self.points = seed, tag, points
+        self.seed, self.tag, self.points, self.translated = seed, tag, points, translated
 
     def __getitem__(self, position: int) -> dict[str, Tensor | str]:
         item, rules = self.order(position)
         image = self.reader.image(item)
         arrays: dict[str, Any] = {"image": image, "valid": np.zeros(image.shape[:2], np.uint8)}
         arrays |= {name: masks(item, image) for name, masks in self.masks.items()}
+        if self.translated is not None:
+            arrays["translated"] = self.translated(item, image)
         if self.points is not None:
             arrays["points"] = self.points[item.key]
         self.view.set_random_seed(int(np.random.SeedSequence([self.seed, self.tag, position]).generate_state(1)[0]))
@@ -131,6 +135,8 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         }
         for name in self.masks:
             sample[name] = torch.from_numpy(np.ascontiguousarray(arrays[name]))  # H W uint8
+        if self.translated is not None:
+            sample["translated"] = torch.from_numpy(planes(arrays["translated"]))  # 3 H W uint8
         if self.place:
             known = crop_place(arrays["applied_transforms"], arrays["image"].shape[:2], self.reader.scale)
             known |= {"domain": self.domain}

@@ -22,6 +22,7 @@ from seglab.methods.additions.drsl import DRSL
 from seglab.methods.additions.mic import MIC
 from seglab.methods.additions.pixel_contrast import PixelContrast
 from seglab.methods.additions.pne import PNE
+from seglab.methods.additions.translation_consistency import TranslationConsistency
 from seglab.methods.base import Addition, Method
 from seglab.methods.incremental.barm import BARM
 from seglab.methods.noisy.adele import ADELE
@@ -89,6 +90,7 @@ __all__ = [
     "STvM",
     "Schedule",
     "Supervised",
+    "TranslationConsistency",
     "UniMatch",
     "UniMatchV2",
 ]

@@ -227,7 +227,7 @@ class Method(LightningModule, ABC):
 
     def _floats(self, sample: Any) -> Any:
         """A sample as methods see it: images in [0, 1], labels int64."""
-        sample["image"] = sample["image"].float().div_(255)
+        sample.update({name: sample[name].float().div_(255) for name in ("image", "translated") if name in sample})
         sample.update({name: sample[name].long() for name in ("mask", "pseudo") if name in sample})
         return sample
 

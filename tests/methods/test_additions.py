@@ -14,12 +14,14 @@ from seglab.methods import MIC, FixMatch
 from seglab.types import SeglabError
 
 ADDITIONS = sorted((EXPERIMENTS / "addition").glob("*.yaml"))
+GIVEN = {"translation_consistency": lambda root: ["--data.translated", str(root / "train")]}  # as if nothing changed
 
 
 @pytest.mark.parametrize("method", ["supervised", "fixmatch"])
 @pytest.mark.parametrize("addition", ADDITIONS, ids=lambda path: path.stem)
 def test_every_addition_runs_on_every_kind_of_method(addition: Path, method: str, camvid: Path, tmp_path: Path) -> None:
-    assert main(fit_command(method, camvid, tmp_path, 4, "-c", str(addition))) == 0
+    flags = GIVEN.get(addition.stem, lambda root: [])(camvid)
+    assert main(fit_command(method, camvid, tmp_path, 4, "-c", str(addition), *flags)) == 0
     run = only_run(tmp_path)
     names = [part["class_path"].rpartition(".")[2] for part in yaml.safe_load(addition.read_text())["additions"]]
     assert run.parent.name == "+".join([config(run)["model"]["class_path"].rpartition(".")[2], *names]).lower()
