@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from probes import ROOT, TWO_RANKS, fit_command, rows, same, weights
+from warm_start import Process
 
 from seglab.cli import main
 from seglab.runs.directory import LAST
@@ -49,23 +50,25 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 @contextmanager
-def started(*args: str, env: Mapping[str, str] | None = None, powerless: bool = False) -> Iterator[subprocess.Popen]:
+def started(
+    *args: str, env: Mapping[str, str] | None = None, powerless: bool = False
+) -> Iterator[Process | subprocess.Popen]:
     """A ``seglab`` process in a session of its own, of which nothing is left afterwards.
 
     Args:
         powerless: read-only folders are so for it, although root may start it.
     """
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "seglab", *args],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths} | dict(env or {}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=_drop_power if powerless else None,
-    )
+    whole = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths} | dict(env or {})
+    process: Process | subprocess.Popen
+    if powerless:  # which only a program that starts can be made
+        command = [sys.executable, "-m", "seglab", *args]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=whole, start_new_session=True, preexec_fn=_drop_power, **quiet
+        )
+    else:
+        process = Process(args, ROOT, whole, subprocess.DEVNULL, new_session=True)
     try:
         yield process
     finally:
@@ -73,7 +76,7 @@ def started(*args: str, env: Mapping[str, str] | None = None, powerless: bool = 
 
 
 @contextmanager
-def slowly(root: Path, folder: Path, *flags: str, **where: bool) -> Iterator[subprocess.Popen]:
+def slowly(root: Path, folder: Path, *flags: str, **where: bool) -> Iterator[Process | subprocess.Popen]:
     """A run of ``command`` between its first checkpoint and its end; its steps take a second until ``hurry``."""
     slow = folder.with_suffix(".slow")
     slow.touch()
@@ -86,7 +89,9 @@ def hurry(folder: Path) -> None:
     folder.with_suffix(".slow").unlink()
 
 
-def wait(condition: Callable[[], object], process: subprocess.Popen | None = None, pause: float = 0.05) -> None:
+def wait(
+    condition: Callable[[], object], process: Process | subprocess.Popen | None = None, pause: float = 0.05
+) -> None:
     """Wait until something is so, before a process ends."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
@@ -95,13 +100,13 @@ def wait(condition: Callable[[], object], process: subprocess.Popen | None = Non
         time.sleep(pause)
 
 
-def last_words(process: subprocess.Popen) -> tuple[int, str]:
+def last_words(process: Process | subprocess.Popen) -> tuple[int, str]:
     """Exit code and stderr of a process that is to end by itself."""
     _, said = process.communicate(timeout=PATIENCE)
     return process.returncode, said
 
 
-def end_session(process: subprocess.Popen) -> None:
+def end_session(process: Process | subprocess.Popen) -> None:
     """Kill a process, its ranks and its loaders."""
     for member in session(process.pid):
         with suppress(ProcessLookupError):

@@ -8,11 +8,11 @@ import random
 import signal
 import time
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 from harness import assert_alike, children, command, end_session, last_words, session, started, wait
 from probes import run_seglab
+from warm_start import Process
 
 from seglab.files import holder
 
@@ -50,7 +50,7 @@ def test_a_run_survives_everything(method: str, ranks: int, camvid: Path, tmp_pa
     assert_alike(run, whole)
 
 
-def reached(process: Popen, run: Path, moment: str, steps: int, pause: float) -> bool:
+def reached(process: Process, run: Path, moment: str, steps: int, pause: float) -> bool:
     """Wait for a moment in the life of a process; False if it ended before."""
     metrics = run / "metrics.csv"
 
@@ -79,7 +79,7 @@ def reached(process: Popen, run: Path, moment: str, steps: int, pause: float) ->
     return False
 
 
-def attack(process: Popen, victim: str) -> None:
+def attack(process: Process, victim: str) -> None:
     """Kill a run or a part of it, and see it end as it should."""
     match victim:
         case "all":

@@ -6,12 +6,12 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from probes import EXPERIMENTS, ROOT, config, once, rows, same, weights
+from warm_start import Process
 
 from seglab.cli import main
 from seglab.files import holder
@@ -111,11 +111,10 @@ def test_a_chain_killed_in_the_middle_ends_as_one_that_was_not(
 ) -> None:
     slow = tmp_path / "slow"
     slow.touch()
-    env = {"SLOW": str(slow), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLOW", str(slow))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
     command = ["chain", str(SPCL), *tiny, SLOW, "--runs", str(tmp_path)]
-    process = subprocess.Popen([sys.executable, "-m", "seglab", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = Process(command, ROOT, os.environ, stderr=subprocess.DEVNULL)
     try:
         assert process.stdout
         assert any("2_contrast: running" in line for line in process.stdout)

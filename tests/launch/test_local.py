@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from probes import EXPERIMENTS, run_seglab
+from probes import EXPERIMENTS, ROOT, run_seglab
+from warm_start import Process
 
 from seglab.cli import main
 from seglab.cli.commands.sweep import Check, need
@@ -96,9 +96,8 @@ def test_the_folder_of_a_run_is_no_sweep(tmp_path: Path, camvid: Path, capsys: p
 
 def test_one_run_is_killed_and_the_sweep_interrupted(camvid: Path, tmp_path: Path) -> None:
     file = write(tmp_path / "long.yaml", camvid, **{"trainer.max_steps": {"value": 2000}})
-    command = [sys.executable, "-m", "seglab", "sweep", str(file), "--dir", str(tmp_path / "sweep"), "--jobs", "2"]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=env, cwd=EXPERIMENTS.parent, stdout=subprocess.PIPE, text=True)
+    command = ["sweep", str(file), "--dir", str(tmp_path / "sweep"), "--jobs", "2"]
+    process = Process(command, ROOT, os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "sweep").glob("*/checkpoints/last.ckpt"))) < 2:
         assert time.monotonic() < deadline

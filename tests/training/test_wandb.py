@@ -17,6 +17,7 @@ from seglab.training.wandb import WandbRun
 
 pytest.importorskip("wandb")
 WANDB = ["-c", str(EXPERIMENTS / "logger/wandb.yaml")]
+COLD = ("-m", "seglab")  # copies of one process would share wandb's folder of media, and each removes it at its end
 
 
 def segments(run: Path) -> list[OfflineRun]:
@@ -43,7 +44,7 @@ def check_history(segment: OfflineRun, expected: dict[int, dict[str, float]]) ->
 def run(camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """FixMatch, 4 steps, in a process that stands elsewhere."""
     runs, elsewhere = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("elsewhere")
-    done = run_seglab(*fit_command("fixmatch", camvid, runs, 4, *WANDB), cwd=elsewhere)
+    done = run_seglab(*fit_command("fixmatch", camvid, runs, 4, *WANDB), cwd=elsewhere, launcher=COLD)
     assert done.returncode == 0, done.stderr
     assert not list(elsewhere.iterdir()), "everything is in the run directory"
     return only_run(runs)
@@ -108,8 +109,9 @@ def test_a_killed_run_goes_on_as_the_same_and_lacks_no_score(camvid: Path, tmp_p
     run = tmp_path / "run"
     place = ["--run_dir", str(run), "--checkpoint_every", "3", "--ckpt_path", "last"]
     command = fit_command("supervised", camvid, tmp_path, 6, *WANDB, *place)
-    assert run_seglab(*command, "--trainer.callbacks+=probes.KillAt", "--trainer.callbacks.step=5").returncode == -9
-    assert run_seglab(*command).returncode == 0
+    kill = ["--trainer.callbacks+=probes.KillAt", "--trainer.callbacks.step=5"]
+    assert run_seglab(*command, *kill, launcher=COLD).returncode == -9
+    assert run_seglab(*command, launcher=COLD).returncode == 0
     killed, resumed = segments(run)
     assert killed.run.run_id == resumed.run.run_id
     assert (killed.exit_code, resumed.exit_code) == (None, 0)
@@ -123,7 +125,7 @@ def test_a_killed_run_goes_on_as_the_same_and_lacks_no_score(camvid: Path, tmp_p
 
 def test_a_failed_run_ends_as_failed(camvid: Path, tmp_path: Path) -> None:
     command = fit_command("supervised", camvid, tmp_path, 4, *WANDB)
-    broken = run_seglab(*command, "--trainer.callbacks+=probes.RaiseAt", "--trainer.callbacks.step=1")
+    broken = run_seglab(*command, "--trainer.callbacks+=probes.RaiseAt", "--trainer.callbacks.step=1", launcher=COLD)
     assert broken.returncode == 1
     (segment,) = segments(only_run(tmp_path))
     assert (segment.summary["status"], segment.exit_code) == ("failed", 1)
@@ -131,7 +133,8 @@ def test_a_failed_run_ends_as_failed(camvid: Path, tmp_path: Path) -> None:
 
 def test_of_two_ranks_one_logs(camvid: Path, tmp_path: Path) -> None:
     place = ["--run_dir", str(tmp_path / "run"), "--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    done = run_seglab(*fit_command("supervised", camvid, tmp_path, 2, *place, *WANDB, "--data.labeled_batch", "4"))
+    command = fit_command("supervised", camvid, tmp_path, 2, *place, *WANDB, "--data.labeled_batch", "4")
+    done = run_seglab(*command, launcher=COLD)
     assert done.returncode == 0, done.stderr[-3000:]
     (segment,) = segments(tmp_path / "run")
     check_history(segment, logged(tmp_path / "run"))
