@@ -88,10 +88,8 @@ class BARM(Method):
         return self
 
     def own_optimizers(self) -> OwnOptimizers:
-        if len(self.steps) == 1:
-            return ()
         head = cast(IncrementalHead, self.student.head)  # old parts learn as slowly as the encoder
-        return [(nn.ModuleList([*head.ears[:-1], *head.outputs[:-1]]), self.optimizer)]
+        return [(nn.ModuleList([*head.ears[:-1], *head.outputs[:-1]]), self.optimizer)] if len(head.ears) > 1 else ()
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         image, mask = batch["labeled"]["image"], batch["labeled"]["mask"]
