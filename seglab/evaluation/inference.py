@@ -106,8 +106,13 @@ class Whole(Inference):
         self.multiple = multiple
 
     def predict(self, network: Forward, image: Tensor) -> Tensor:
-        height, width = (max(int(side / self.multiple + 0.5), 1) * self.multiple for side in image.shape[-2:])
+        height, width = (nearest(side, self.multiple) for side in image.shape[-2:])
         return resize(self.answer(network, resize(image, (height, width))), (image.shape[-2], image.shape[-1]))
+
+
+def nearest(side: int, multiple: int) -> int:
+    """The multiple nearest to a side, at least one; in whole numbers, as exported programs for any size need."""
+    return multiple * torch.sym_max((2 * side + multiple) // (2 * multiple), 1)
 
 
 class Slide(Inference):
@@ -181,6 +186,11 @@ def resized_image(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear, antialiased resize of B C H W to (height, width); the tensor itself if it has that size."""
-    if image.shape[-2:] == size:
+    if torch.compiler.is_exporting():  # to ask whether sizes happen to be equal would bind a program to the answer
+        from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+        if all(statically_known_true(a == b) for a, b in zip(image.shape[-2:], size, strict=True)):
+            return image
+    elif image.shape[-2:] == size:
         return image
     return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)

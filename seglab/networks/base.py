@@ -194,7 +194,8 @@ class Network(nn.Module, ABC):
         right, bottom = self._padding(image.shape[-1]), self._padding(image.shape[-2])
         image = (same_layout(image, self.channels_last) - self.mean) / self.std
         image = image.flip(1) if self.channel_order == "bgr" else image
-        return F.pad(image, (0, right, 0, bottom)) if right or bottom else image
+        any_size = torch.compiler.is_exporting()  # where no question about a size may be asked
+        return F.pad(image, (0, right, 0, bottom)) if any_size or right or bottom else image
 
     def output(self, logits: Tensor, features: Tensor, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
         """The output for images of ``size``: ``logits`` B K h w restored, and the heads on features and stages.
@@ -221,6 +222,8 @@ class Network(nn.Module, ABC):
         if logits.shape[-2:] != extent:
             # Losses want classes apart in memory: here there are fewer pixels to move than behind the interpolation.
             logits = F.interpolate(logits.contiguous(), size=extent, mode="bilinear", align_corners=self.align_corners)
+        if torch.compiler.is_exporting():  # a slice would ask whether it is one
+            return F.pad(logits, (0, width - extent[1], 0, height - extent[0]))
         return logits[..., :height, :width]
 
     def extent(self, size: Sequence[int]) -> tuple[int, int]:
@@ -345,7 +348,9 @@ class Network(nn.Module, ABC):
         return [self.head, *(self.heads[name] for name in ("aux",) if name in self.heads)]
 
     def _padding(self, size: int) -> int:
-        return max(self.minimum - size, -size % self.multiple)
+        # As a multiple less the size: an exported program for any size then knows which maps have equal sizes.
+        steps = torch.sym_max((size + self.multiple - 1) // self.multiple, self.minimum // self.multiple)
+        return self.multiple * steps - size
 
 
 NetworkFactory = Callable[[LabelSpace], Network]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seglab.cli.commands.flags import network_by
 from seglab.cli.train import open_session, silence
 from seglab.training.place import rank
 from seglab.training.session import Session, loaded
@@ -55,9 +56,7 @@ def open_predictor(run_dir: str, ckpt_path: str, by: str, flags: Sequence[str]) 
     checkpoint = Path(str(session.place.checkpoint))
     device = session.trainer.strategy.root_device
     method = loaded(session.method, str(checkpoint)).to(device)
-    if by not in method.evaluated():
-        raise SeglabError(f"--by {by}: this run has {' and '.join(method.evaluated())}")
-    network = method.evaluated()[by]
+    network = network_by(method, by)
 
     def predict(image: Tensor) -> Tensor:
         with torch.inference_mode(), session.trainer.precision_plugin.forward_context():

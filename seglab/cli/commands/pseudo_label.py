@@ -2,20 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
 
 import yaml
 from rich.console import Console
 
+from seglab.cli.commands.flags import RunParser
 from seglab.cli.commands.predictor import open_predictor, single_process
 from seglab.ops.pseudo import ClassBalanced, Fixed
 from seglab.training.pseudo_labels import Rule, print_coverage, write_pseudo_labels
-from seglab.types import SeglabError
-
-
-class _Arguments(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise SeglabError(message)
 
 
 def parse(args: list[str]) -> tuple[argparse.Namespace, list[str], Rule]:
@@ -24,16 +18,12 @@ def parse(args: list[str]) -> tuple[argparse.Namespace, list[str], Rule]:
     Raises:
         SeglabError: a flag of ``pseudo-label`` is wrong.
     """
-    parser = _Arguments(
-        prog="seglab pseudo-label",
-        description="Label the unlabeled training images of a run's data. Flags of `seglab validate`, such as "
-        "--data.root or --trainer.accelerator, are taken too. Runs in one process, on one device.",
-        allow_abbrev=False,
+    parser = RunParser(
+        "pseudo-label",
+        "Label the unlabeled training images of a run's data. Flags of `seglab validate`, such as --data.root or "
+        "--trainer.accelerator, are taken too. Runs in one process, on one device.",
     )
-    parser.add_argument("run_dir", help="Run directory.")
     parser.add_argument("--output", type=Path, required=True, help="Folder for PNGs and pseudo_labels.json.")
-    parser.add_argument("--ckpt_path", default="last", help="last, best or a checkpoint file.")
-    parser.add_argument("--by", default="student", help="The network that labels: student, or teacher if there is one.")
     parser.add_argument("--quantile", type=float, default=0.5, help="Share of a class's pixels below its threshold.")
     parser.add_argument("--cap", type=float, default=0.9, help="Largest threshold of a class.")
     parser.add_argument("--threshold", type=float, help="One threshold for all classes instead.")
