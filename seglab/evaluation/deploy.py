@@ -88,8 +88,10 @@ def scaled_side(side: int, scale: float) -> int:
     """``max(1, round(side * scale))`` in whole numbers, as programs for any size need."""
     half = 1 << 39
     scaled = side * int(scale * 2 * half) + half
-    whole, tie = scaled // (2 * half), 1 - torch.sym_min(scaled % (2 * half), 1)
-    return torch.sym_max(1, whole - tie * (whole % 2))
+    whole, rest = scaled // (2 * half), scaled % (2 * half)
+    tie: Any = 1 - torch.sym_min(rest, 1)
+    nearest: Any = torch.sym_max(1, whole - tie * (whole % 2))
+    return nearest
 
 
 def write_onnx(module: Deployed, path: Path) -> None:
@@ -111,7 +113,8 @@ def write_onnx(module: Deployed, path: Path) -> None:
         )
         assert onnx is not None
         if module.size is None:  # the names that the tracer gave them are none
-            onnx.rename_axes({onnx.model.graph.inputs[0].shape[i]: side for i, side in ((2, "height"), (3, "width"))})
+            axes: Any = onnx.model.graph.inputs[0].shape
+            onnx.rename_axes({axes[2]: "height", axes[3]: "width"})
         onnx.save(path, external_data=False)
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         raise SeglabError(f"the network cannot be written as ONNX: {str(error).partition(chr(10))[0]}") from error

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import reduce
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -112,7 +112,9 @@ class Whole(Inference):
 
 def nearest(side: int, multiple: int) -> int:
     """The multiple nearest to a side, at least one; in whole numbers, as exported programs for any size need."""
-    return multiple * torch.sym_max((2 * side + multiple) // (2 * multiple), 1)
+    steps: Any = torch.sym_max((2 * side + multiple) // (2 * multiple), 1)
+    result: int = multiple * steps
+    return result
 
 
 class Slide(Inference):

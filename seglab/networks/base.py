@@ -349,8 +349,9 @@ class Network(nn.Module, ABC):
 
     def _padding(self, size: int) -> int:
         # As a multiple less the size: an exported program for any size then knows which maps have equal sizes.
-        steps = torch.sym_max((size + self.multiple - 1) // self.multiple, self.minimum // self.multiple)
-        return self.multiple * steps - size
+        steps: Any = torch.sym_max((size + self.multiple - 1) // self.multiple, self.minimum // self.multiple)
+        padding: int = self.multiple * steps - size
+        return padding
 
 
 NetworkFactory = Callable[[LabelSpace], Network]

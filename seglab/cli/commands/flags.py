@@ -42,7 +42,7 @@ def network_by(method: "Method", name: str) -> "Network":
     networks: Any = method.evaluated()
     if name not in networks:
         raise SeglabError(f"--by {name}: this run has {' and '.join(networks)}")
-    return networks[name]  # type: ignore[no-any-return]
+    return networks[name]
 
 
 def split_flags(flags: list[str], own: Collection[str]) -> tuple[list[str], list[str]]:
