@@ -21,6 +21,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from warm_start import Process
 
+import seglab.methods
 from seglab.cli import main
 from seglab.methods import Method
 from seglab.ops.norm import local_statistics
@@ -83,7 +84,14 @@ def _fit(method: str, camvid: Path, runs: Path, steps: int) -> list[str]:
         *("--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--runs", str(runs)),
         *("--data.counts", str(camvid.with_name(f"{camvid.name}-counts"))),
         *AT_ONCE.get(method, []),
+        *(["--data.outside", str(camvid / "val")] if "outside" in reads(method) else []),
     ]
+
+
+def reads(method: str) -> dict[str, tuple[str, ...]]:
+    """The streams of a method, from its file."""
+    content = yaml.safe_load((EXPERIMENTS / f"method/{method}.yaml").read_text())
+    return getattr(seglab.methods, content["model"]["class_path"]).reads
 
 
 def only_run(runs: Path) -> Path:

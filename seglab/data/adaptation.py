@@ -68,7 +68,7 @@ class DomainAdaptation(SegmentationData):
             )
         if not target_labeled_batch and (target.rare_classes or target.category_cap < 1):
             raise SeglabError("rare_classes and category_cap choose labeled crops: give them to the source")
-        if source.pseudo_labels:
+        if source.pseudo_labels or target.pseudo_masks:
             raise SeglabError("pseudo_labels are of unlabeled images: give them to the target")
         super().__init__()
         self.source, self.target, self.target_labeled_batch = source, target, target_labeled_batch
@@ -98,7 +98,8 @@ class DomainAdaptation(SegmentationData):
             (of_few,), (of_source,) = of_target["labeled"].parts, labeled
             of_source = of_source._replace(batch=of_source.batch - few)
             labeled = (of_few._replace(batch=few, tag=TARGET_LABELED), of_source)
-        return of_target | {"labeled": Feed("source.labeled_batch", labeled)}
+        tagged = Feed("source.labeled_batch", self.source.streams["tagged"].parts)
+        return of_target | {"labeled": Feed("source.labeled_batch", labeled), "tagged": tagged}
 
     @property
     def split(self) -> str:

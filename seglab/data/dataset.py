@@ -1,14 +1,12 @@
 """A data set on disk: where its files lie, which of them are labeled, and how they become streams of crops."""
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import albumentations as A
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_only
 
 from seglab.data.cache import Cache
 from seglab.data.class_counts import ClassCounts, class_counts
@@ -19,16 +17,18 @@ from seglab.data.geometry import weak_view
 from seglab.data.lists import is_list, leave_out
 from seglab.data.module import SegmentationData
 from seglab.data.noise import Noise, NoisyMasks
+from seglab.data.notes import note, note_losses
 from seglab.data.points import ASK, PointMasks, Points, points_of
-from seglab.data.pseudo_labels import pseudo_label_files
+from seglab.data.pseudo_labels import described, pseudo_label_files
 from seglab.data.sampling import Balanced, Order, RareClasses, RareFirst, Shuffled
 from seglab.data.selection import Selection
 from seglab.data.streams import Feed, Hidden, Masks, Part, Stream, Truth
+from seglab.data.tags import Tags, outside_items, read_tags
 from seglab.data.translated import translations
 from seglab.labels import LabelSpace, Taxonomy
 from seglab.types import SeglabError, require
 
-LABELED, UNLABELED = 0, 1  # stream tags
+LABELED, UNLABELED, OUTSIDE = 0, 1, 7  # stream tags
 SPLITS = ("train", "val", "test")
 
 
@@ -68,6 +68,10 @@ class DataSet(SegmentationData, ABC):
             curves of label quality, and nothing else.
         translated: folder with a translation of each labeled image into the look of another domain, ``<key>.png`` of
             the image's size; labeled samples then have ``translated``, the same crop of it.
+        tags: text file with a line ``KEY: class, class`` for each tagged training image. Empty: the classes in the
+            masks of the labeled images. Methods that read tags never see the masks.
+        outside: folder of images that show no class, ``unlabeled_batch`` of them per step (W-OoD).
+        pseudo_masks: labeled images are the training images that ``pseudo_labels`` has, with those as their masks.
         seed: set by the run's seed.
 
     Attributes:
@@ -104,6 +108,9 @@ class DataSet(SegmentationData, ABC):
         points: str = "",
         noise: Noise | None = None,
         translated: str = "",
+        tags: str = "",
+        outside: str = "",
+        pseudo_masks: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -127,12 +134,17 @@ class DataSet(SegmentationData, ABC):
         self.cache = Path(cache).expanduser() if cache else None
         self.points = Path(points).expanduser() if points else None
         self.noise = noise
+        self.tags, self.outside, self.pseudo_masks = tags, Path(outside).expanduser(), pseudo_masks
+        if pseudo_masks:
+            require(bool(pseudo_labels), "data.pseudo_masks", True, "it needs pseudo_labels, a folder of them")
+            require(not (points or noise or cache or class_steps.steps), "data.pseudo_masks", True,
+                    "leave out points, noise, cache and class_steps")  # fmt: skip
         self.own_space = self.space
         if taxonomy.classes:
             self.space = self.space.converted(taxonomy)
-            _note_losses(type(self).__name__, self.own_space, taxonomy)
+            note_losses(type(self).__name__, self.own_space, taxonomy)
         self.class_steps, self.every_class = class_steps, self.space
-        self.taught_space = self.space
+        self.taught_space = LabelSpace(self.space.names, self.space.palette) if pseudo_masks else self.space
         if class_steps.steps:
             require(
                 not points, "class_steps with points", points, "classes in steps are told by masks, so leave one out"
@@ -185,6 +197,8 @@ class DataSet(SegmentationData, ABC):
     @cached_property
     def selection(self) -> Selection:
         """The labeled and the unlabeled training images; a labeled one may lack its mask."""
+        if self.pseudo_masks:
+            return self._selection(described(Path(self.pseudo_labels).expanduser(), self.space))
         return self._selection(self.pointed)
 
     @property
@@ -225,6 +239,9 @@ class DataSet(SegmentationData, ABC):
             SeglabError: the choice is malformed or one of them has no mask.
         """
         chosen = self.selection.labeled
+        if self.pseudo_masks:
+            folder = Path(self.pseudo_labels).expanduser()
+            return [item._replace(mask=folder / f"{item.key}.png") for item in chosen]
         if self.pointed is not None:
             if not chosen:
                 raise SeglabError(f"labeled {self.labeled} chooses no image that has a labeled pixel in {self.points}")
@@ -281,7 +298,13 @@ class DataSet(SegmentationData, ABC):
         gives = ("mask", "translated") if self.translated else ("mask",)
         labeled = Part(self, self.labeled_batch, LABELED, self.labeled_items, self.labeled_stream, gives)
         unlabeled = Part(self, self.unlabeled_batch, UNLABELED, self.unlabeled_items, self.unlabeled_stream, pseudo)
-        return {"labeled": Feed("labeled_batch", (labeled,)), "unlabeled": Feed("unlabeled_batch", (unlabeled,))}
+        tagged = Part(self, self.labeled_batch, LABELED, self.tagged_items, self.tagged_stream, ("tags",))
+        feeds = {"labeled": labeled, "unlabeled": unlabeled, "tagged": tagged}
+        if self.outside != Path():
+            outside = Part(self, self.unlabeled_batch, OUTSIDE, self.outside_items, self.outside_stream, ())
+            feeds["outside"] = outside
+        keys = {"labeled": "labeled_batch", "tagged": "labeled_batch"}
+        return {name: Feed(keys.get(name, "unlabeled_batch"), (part,)) for name, part in feeds.items()}
 
     @property
     def split(self) -> str:
@@ -295,7 +318,7 @@ class DataSet(SegmentationData, ABC):
         """
         items = self.labeled_items()
         if self.pointed is None:
-            check_sample([item.mask for item in items if item.mask], self.space)
+            check_sample([item.mask for item in items if item.mask], self.taught_space)
         rules = (Balanced(self.category_cap),) if self.category_cap < 1 else ()
         order: Order = Shuffled(items, seed, tag, rules)
         if self.rare_classes:
@@ -314,7 +337,7 @@ class DataSet(SegmentationData, ABC):
             SeglabError: an image has no pseudo-label, or they are of other classes.
         """
         items = self.unlabeled_items()
-        reader = self.reader(items)
+        reader = self.reader(items, scored=self.pseudo_masks)
         masks: dict[str, Masks] = {}
         if self.hidden_masks and any(item.mask for item in items):
             masks["hidden"] = Hidden(reader)
@@ -322,6 +345,36 @@ class DataSet(SegmentationData, ABC):
             folder = Path(self.pseudo_labels).expanduser()
             masks["pseudo"] = pseudo_label_files(folder, self.space, items, reader.scale)
         return Stream(Shuffled(items, seed, tag), reader, masks, self._view(reader), seed, tag)
+
+    @cached_property
+    def tagged(self) -> Tags:
+        """Key -> K bool of each tagged training image.
+
+        Raises:
+            SeglabError: as ``read_tags``; or, without a file, as ``counted``.
+        """
+        if self.tags:
+            path = Path(self.tags).expanduser()
+            return read_tags(path, self.space, self.items("train"), lambda: self._found("val"))
+        return dict(zip(self.counted.keys, self.counted.pixels > 0, strict=True))
+
+    def tagged_items(self) -> list[Item]:
+        """All images of the file of tags; without one, the labeled images."""
+        return [item for item in self.items("train") if item.key in self.tagged] if self.tags else self.labeled_items()
+
+    def tagged_stream(self, seed: int, tag: int = LABELED) -> Stream:
+        """Weak views of tagged images, with the tags of the whole image and without masks."""
+        items = self.tagged_items()
+        reader = self.reader(items)
+        return Stream(Shuffled(items, seed, tag), reader, {}, self._view(reader), seed, tag, tags=self.tagged)
+
+    def outside_items(self) -> list[Item]:
+        return outside_items(self.outside)
+
+    def outside_stream(self, seed: int, tag: int = OUTSIDE) -> Stream:
+        """Weak views of images that show no class."""
+        reader = Files(self.space)
+        return Stream(Shuffled(self.outside_items(), seed, tag), reader, {}, self._view(reader), seed, tag)
 
     def reader(self, items: Sequence[Item], evaluation: bool = False, scored: bool = False) -> Reader:
         """Where the pixels of items come from; whole images for evaluation never come from a downscaled cache.
@@ -335,7 +388,7 @@ class DataSet(SegmentationData, ABC):
             SeglabError: the cache is absent, damaged, of other classes, lacks an item or is older than one.
         """
         space = self.space if scored else self.taught_space
-        if self.cache is None:
+        if self.cache is None or (items and self.outside in items[0].image.parents and self.outside != Path()):
             return Files(space)
         cache = Cache(self.cache, self.root, space)
         if evaluation and cache.scale != 1:
@@ -373,24 +426,8 @@ class DataSet(SegmentationData, ABC):
     def _view(self, reader: Reader) -> A.Compose:
         lowest, highest = self.scale
         if highest > reader.scale < 1:
-            _note(
+            note(
                 f"{self.cache} holds images at scale {reader.scale}: crops at scales up to {highest} are enlarged from "
                 "it, and less sharp than from the files"
             )
         return weak_view(self.crop, (lowest / reader.scale, highest / reader.scale), self.flip)
-
-
-def _note_losses(name: str, own: LabelSpace, taxonomy: Taxonomy) -> None:
-    """Tell which classes a taxonomy loses, and which it cannot fill."""
-    lost = [old for old in own.names if old not in taxonomy.mapping]
-    empty = [new for new in taxonomy.classes if new not in taxonomy.mapping.values()]
-    if lost:
-        _note(f"the taxonomy ignores these classes of {name}: {', '.join(lost)}")
-    if empty:
-        _note(f"the taxonomy gives no class of {name} to: {', '.join(empty)}")
-
-
-@lru_cache
-@rank_zero_only
-def _note(text: str) -> None:
-    print(f"seglab: note: {text}", file=sys.stderr)

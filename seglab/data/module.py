@@ -99,6 +99,8 @@ class SegmentationData(LightningDataModule, ABC):
             if lacking or name not in gives:
                 offer = " and ".join(f"{stream} ({', '.join(given)})" for stream, given in gives.items())
                 remedy = "choose data that give it, or a method that does without"
+                if name == "outside":
+                    remedy = "set data.outside to a folder of images that show no class"
                 if lacking == ["pseudo"]:
                     remedy = f"{REMEDY}, and set pseudo_labels to that folder"
                 raise SeglabError(
@@ -156,7 +158,8 @@ class SegmentationData(LightningDataModule, ABC):
                 masks["mask"] = part.owner.truth(reader)
             elif hidden and part.owner.hidden_masks:
                 masks["hidden"] = Hidden(reader)
-            frames.append(Frames(items, reader, masks, *self._rank()))
+            tags = part.owner.tagged if "tags" in part.gives else None
+            frames.append(Frames(items, reader, masks, *self._rank(), tags))
         return frame_loader(ConcatDataset(frames), self.workers)
 
     def class_counts(self) -> ClassCounts:
@@ -174,6 +177,8 @@ class SegmentationData(LightningDataModule, ABC):
         assert self.trainer is not None
         rare = any(part.owner.counts_first for part in self.streams["labeled"].parts)
         module = self.trainer.lightning_module
+        for part in self.streams["tagged"].parts if "tagged" in getattr(module, "reads", ()) else ():
+            part.owner.tagged  # noqa: B018 - counts classes where no file has the tags
         readers = (module, getattr(module, "criterion", None))
         if self.trainer.training and (rare or any(getattr(part, "needs_class_counts", False) for part in readers)):
             self.class_counts()

@@ -26,6 +26,21 @@ def pseudo_label_files(folder: Path, space: LabelSpace, items: Sequence[Item], s
     Raises:
         SeglabError: the folder or its description is absent, they are of other classes, or an image has none.
     """
+    present = described(folder, space)
+    if missing := [item.key for item in items if item.key not in present]:
+        raise SeglabError(
+            f"{len(missing)} of {len(items)} unlabeled images have no pseudo-label in {folder}: {describe(missing)}: "
+            f"{REMEDY}, for the same unlabeled images"
+        )
+    return MaskFiles(partial(_file, folder), LabelSpace(space.names, space.palette), scale)
+
+
+def described(folder: Path, space: LabelSpace) -> set[str]:
+    """The keys of the images that a folder has pseudo-labels of.
+
+    Raises:
+        SeglabError: the folder or its description is absent, or they are of other classes.
+    """
     description = folder / DESCRIPTION
     if not description.is_file():
         raise SeglabError(f"{folder} holds no pseudo-labels ({description} is not there): {REMEDY}")
@@ -35,13 +50,7 @@ def pseudo_label_files(folder: Path, space: LabelSpace, items: Sequence[Item], s
         raise SeglabError(f"{description} is damaged: {REMEDY}") from error
     if classes != list(space.names):
         raise SeglabError(f"{description} names the classes {classes}, the data {list(space.names)}: {REMEDY}")
-    present = {path.name for path in folder.glob("*.png")}
-    if missing := [item.key for item in items if f"{item.key}.png" not in present]:
-        raise SeglabError(
-            f"{len(missing)} of {len(items)} unlabeled images have no pseudo-label in {folder}: {describe(missing)}: "
-            f"{REMEDY}, for the same unlabeled images"
-        )
-    return MaskFiles(partial(_file, folder), LabelSpace(space.names, space.palette), scale)
+    return {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.png")}
 
 
 def _file(folder: Path, item: Item) -> Path:

@@ -25,6 +25,7 @@ from seglab.data.files import Item
 from seglab.data.geometry import crop_place, planes, resize_mask
 from seglab.data.points import Points
 from seglab.data.sampling import Order, Pick
+from seglab.data.tags import Tags
 from seglab.labels import IGNORE, LabelSpace
 from seglab.types import SeglabError
 
@@ -97,6 +98,7 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         tag: tells streams of one run apart, so that they are not in step.
         points: key of an image -> its labeled pixels, painted into a ``mask`` after all geometry.
         translated: gives the translation H W 3 of an image, which shares its geometry.
+        tags: key of an image -> K bool, the classes that it shows.
     """
 
     place: tuple[str, ...] = ()  # those of PLACE that samples have
@@ -112,9 +114,10 @@ class Stream(Dataset[dict[str, Tensor | str]]):
         tag: int,
         points: Mapping[str, Points] | None = None,
         translated: Masks | None = None,
+        tags: Tags | None = None,
     ) -> None:
         self.order, self.reader, self.masks, self.view = order, reader, masks, view
-        self.seed, self.tag, self.points, self.translated = seed, tag, points, translated
+        self.seed, self.tag, self.points, self.translated, self.tags = seed, tag, points, translated, tags
 
     def __getitem__(self, position: int) -> dict[str, Tensor | str]:
         item, rules = self.order(position)
@@ -143,6 +146,8 @@ class Stream(Dataset[dict[str, Tensor | str]]):
             sample |= {name: torch.tensor(known[name]) for name in self.place}
         if self.points is not None:
             sample["mask"] = torch.from_numpy(arrays["points"].mask())
+        if self.tags is not None:
+            sample["tags"] = torch.from_numpy(self.tags[item.key])
         return sample
 
     def locate(self, keys: Collection[str], domain: int = 0) -> None:
@@ -233,6 +238,9 @@ class Side(Protocol):
     @property
     def counted(self) -> ClassCounts: ...
 
+    @property
+    def tagged(self) -> Tags: ...
+
 
 class Part(NamedTuple):
     """A share of a stream: images of one data set.
@@ -284,12 +292,19 @@ class Frames(Dataset[dict[str, Tensor | str]]):
         reader: gives their pixels.
         masks: name in the sample -> masks, for the items that have one.
         rank, world: this process and how many there are.
+        tags: key of an image -> K bool, the classes that it shows.
     """
 
     def __init__(
-        self, items: Sequence[Item], reader: Reader, masks: Mapping[str, Masks], rank: int = 0, world: int = 1
+        self,
+        items: Sequence[Item],
+        reader: Reader,
+        masks: Mapping[str, Masks],
+        rank: int = 0,
+        world: int = 1,
+        tags: Tags | None = None,
     ) -> None:
-        self.items, self.reader, self.masks = list(items)[rank::world], reader, masks
+        self.items, self.reader, self.masks, self.tags = list(items)[rank::world], reader, masks, tags
 
     def __len__(self) -> int:
         return len(self.items)
@@ -304,6 +319,8 @@ class Frames(Dataset[dict[str, Tensor | str]]):
         }
         if item.mask is not None:
             sample |= {name: torch.from_numpy(masks(item, image)) for name, masks in self.masks.items()}  # H W uint8
+        if self.tags is not None:
+            sample["tags"] = torch.from_numpy(self.tags[item.key])
         return sample
 
 

@@ -24,6 +24,9 @@ from seglab.methods.additions.pixel_contrast import PixelContrast
 from seglab.methods.additions.pne import PNE
 from seglab.methods.additions.translation_consistency import TranslationConsistency
 from seglab.methods.base import Addition, Method
+from seglab.methods.image_level.bas import BAS
+from seglab.methods.image_level.cam import CAM
+from seglab.methods.image_level.wood import WOoD
 from seglab.methods.incremental.barm import BARM
 from seglab.methods.noisy.adele import ADELE
 from seglab.methods.optim import Schedule
@@ -50,6 +53,8 @@ __all__ = [
     "ADELE",
     "AEL",
     "BARM",
+    "BAS",
+    "CAM",
     "CDAC",
     "CLAN",
     "CLUDA",
@@ -93,4 +98,5 @@ __all__ = [
     "TranslationConsistency",
     "UniMatch",
     "UniMatchV2",
+    "WOoD",
 ]

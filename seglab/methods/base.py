@@ -216,7 +216,16 @@ class Method(LightningModule, ABC):
 
     def forward(self, image: Tensor) -> Tensor:
         """Class probabilities B K H W float32 of the student for float images B 3 H W in [0, 1]."""
-        return self.evaluation(self.student, image)
+        return self.evaluation(self.evaluated()["student"], image)
+
+    def label(self, sample: Sample, network: nn.Module) -> Tensor:
+        """What ``seglab pseudo-label`` writes of a whole image: class probabilities B K H W float32.
+
+        Args:
+            sample: of the stream ``tagged`` where the method reads it, else of ``unlabeled``.
+            network: one of ``evaluated``.
+        """
+        return self.evaluation(network, sample["image"])
 
     # One step.
 

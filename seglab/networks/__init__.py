@@ -1,6 +1,7 @@
 """Networks: from images in [0, 1] to logits, features and auxiliary outputs."""
 
 from seglab.networks.base import Network, NetworkFactory
+from seglab.networks.cam import CAMNetwork
 from seglab.networks.daformer import DAFormerNetwork
 from seglab.networks.deeplabv2 import DeepLabV2
 from seglab.networks.deeplabv3plus import DeepLabV3Plus
@@ -14,6 +15,7 @@ __all__ = [
     "DPT",
     "FCN",
     "HRDA",
+    "CAMNetwork",
     "DAFormerNetwork",
     "DeepLabV2",
     "DeepLabV3Plus",

@@ -28,7 +28,7 @@ from seglab.ops.pseudo import LEVELS
 from seglab.pictures import write_image
 from seglab.runs.directory import differences
 from seglab.training.record import write_json
-from seglab.types import SeglabError
+from seglab.types import Sample, SeglabError
 
 Rule = Callable[[Tensor], Tensor]  # pixels K (LEVELS + 1) by predicted class and level of confidence -> thresholds K
 
@@ -51,21 +51,23 @@ class Coverage(NamedTuple):
 
 def write_pseudo_labels(
     output: Path,
-    predict: Callable[[Tensor], Tensor],
+    predict: Callable[[Sample], Tensor],
     data: SegmentationData,
     rule: Rule,
     source: dict[str, Any],
     about: dict[str, Any],
+    stream: str = "unlabeled",
 ) -> tuple[dict[str, float], Coverage]:
-    """Write ``<key>.png`` (class index, 255 = none) of each unlabeled image and ``pseudo_labels.json``.
+    """Write ``<key>.png`` (class index, 255 = none) of each image of a stream and ``pseudo_labels.json``.
 
     Args:
         output: folder, which must not exist or be empty.
-        predict: class probabilities 1 K H W, on any device, of an image 1 3 H W uint8.
-        data: whose unlabeled training images are labelled.
+        predict: class probabilities 1 K H W, on any device, of a sample with an image 1 3 H W uint8.
+        data: whose training images are labelled.
         rule: thresholds by class.
         source: what the predictions depend on; an interrupted command may go on if it is the same.
         about: written to ``pseudo_labels.json`` beside classes and thresholds.
+        stream: whose images are labelled: the unlabeled ones, or ``tagged``.
 
     Returns:
         Thresholds by class name, and what they keep.
@@ -76,10 +78,10 @@ def write_pseudo_labels(
     if output.is_dir() and any(output.iterdir()):
         raise SeglabError(f"{output} exists: remove it or choose another --output")
     work = output.with_name(f".{output.name}.unfinished")
-    items = data.stream_items("unlabeled")
+    items = data.stream_items(stream)
     try:
         _claim(work, source)
-        _predict_all(work, predict, data, items)
+        _predict_all(work, predict, data, items, stream)
         thresholds = rule(_count(work, items, data.space.num_classes))
         named = {name: round(float(t), 5) for name, t in zip(list(data.space.names), thresholds, strict=True)}
         shutil.rmtree(work / "labels", ignore_errors=True)  # of a command that was interrupted here
@@ -129,14 +131,14 @@ def _claim(work: Path, source: dict[str, Any]) -> None:
 
 
 def _predict_all(
-    work: Path, predict: Callable[[Tensor], Tensor], data: SegmentationData, items: Sequence[Item]
+    work: Path, predict: Callable[[Sample], Tensor], data: SegmentationData, items: Sequence[Item], stream: str
 ) -> None:
     missing = [item for item in items if not _path(work, item.key).is_file()]
     if not missing:
         return
-    frames, quiet = data.one_pass("unlabeled", set(missing), hidden=True), not sys.stderr.isatty()
+    frames, quiet = data.one_pass(stream, set(missing), hidden=True), not sys.stderr.isatty()
     for sample in track(frames, "predicting", total=len(missing), disable=quiet, transient=True):
-        confidence, label = predict(sample["image"]).max(1)
+        confidence, label = predict(sample).max(1)
         level = (confidence * LEVELS).round()
         truth = sample.get("hidden", torch.full(label.shape, IGNORE))
         parts = [part[0].cpu().numpy().astype(np.uint16) for part in (label, level, truth)]

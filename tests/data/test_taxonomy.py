@@ -11,7 +11,7 @@ from PIL import Image
 from probes import EXPERIMENTS, config, only_run
 
 from seglab.cli import main
-from seglab.data import GTA5, CamVid, DomainAdaptation, dataset
+from seglab.data import GTA5, CamVid, DomainAdaptation, notes
 from seglab.data.decode import read_pair
 from seglab.data.sets.mapillary import mapillary_space
 from seglab.labels import CAMVID, CITYSCAPES, IGNORE, SYNTHIA, LabelSpace, Taxonomy
@@ -79,7 +79,7 @@ def test_mistakes_are_named(classes: tuple[str, ...], mapping: dict[str, str], m
 
 
 def test_a_data_set_reads_its_masks_as_the_new_classes(gta5: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    dataset._note.cache_clear()
+    notes.note.cache_clear()
     partly = Taxonomy(("road", "moon"), {"road": "road", "sidewalk": "road"})
     data, _ = [GTA5(str(gta5), taxonomy=partly, crop=(32, 48)) for _ in range(2)]
     error = capsys.readouterr().err

@@ -15,7 +15,7 @@ from seglab.types import SeglabError
 
 
 def data(flags: list[str]) -> None:
-    """Run ``data init``, ``data streets``, ``data check`` or ``data cache``.
+    """Run ``data init``, ``data streets``, ``data shapes``, ``data check`` or ``data cache``.
 
     Args:
         flags: command line after the command's name.
@@ -28,12 +28,16 @@ def data(flags: list[str]) -> None:
             _init(rest)
         case ["streets", *rest]:
             _streets(rest)
+        case ["shapes", *rest]:
+            _shapes(rest)
         case ["check", *rest]:
             _check(rest)
         case ["cache", *rest]:
             _cache(rest)
         case _:
-            raise SeglabError("seglab data init, seglab data streets, seglab data check or seglab data cache")
+            raise SeglabError(
+                "seglab data init, seglab data streets, seglab data shapes, seglab data check or seglab data cache"
+            )
 
 
 def _init(flags: list[str]) -> None:
@@ -90,6 +94,18 @@ def _streets(flags: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="Another seed, other scenes.")
     options = parser.parse_args(flags)
     counts = write_streets(Path(options.root).expanduser(), options.images, options.seed)
+    print(f"seglab: {options.root}: " + ", ".join(f"{count} {part}" for part, count in counts.items()))
+
+
+def _shapes(flags: list[str]) -> None:
+    from seglab.shapes import write_shapes
+
+    parser = FlagParser("data shapes", "Generate scenes of a few objects, with masks, image tags and empty scenes.")
+    parser.add_argument("--root", type=str, required=True, help="Folder to write to.")
+    parser.add_argument("--images", type=int, default=512, help="Training images.")
+    parser.add_argument("--seed", type=int, default=0, help="Another seed, other scenes.")
+    options = parser.parse_args(flags)
+    counts = write_shapes(Path(options.root).expanduser(), options.images, options.seed)
     print(f"seglab: {options.root}: " + ", ".join(f"{count} {part}" for part, count in counts.items()))
 
 

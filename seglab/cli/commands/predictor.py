@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from seglab.cli.commands.flags import network_by
 from seglab.cli.train import open_session, silence
 from seglab.training.place import rank
 from seglab.training.session import Session, loaded
-from seglab.types import SeglabError
+from seglab.types import Sample, SeglabError
 
 
 class Predictor(NamedTuple):
@@ -22,11 +22,15 @@ class Predictor(NamedTuple):
         session: its config and data.
         checkpoint: of its weights.
         predict: class probabilities 1 K H W float32, on the run's device, of an image 1 3 H W uint8.
+        label: what the method makes of a sample with an image 1 3 H W uint8 (``Method.label``), likewise.
+        stream: whose images the method labels.
     """
 
     session: Session
     checkpoint: Path
     predict: Callable[[Tensor], Tensor]
+    label: Callable[[Sample], Tensor]
+    stream: str
 
 
 def single_process(command: str) -> None:
@@ -62,4 +66,10 @@ def open_predictor(run_dir: str, ckpt_path: str, by: str, flags: Sequence[str]) 
         with torch.inference_mode(), session.trainer.precision_plugin.forward_context():
             return method.evaluation(network, image.to(device).float() / 255)
 
-    return Predictor(session, checkpoint, predict)
+    def label(sample: Sample) -> Tensor:
+        ready = {name: x.to(device) if isinstance(x, Tensor) else x for name, x in sample.items()}
+        ready["image"] = sample["image"].to(device).float() / 255
+        with torch.inference_mode(), session.trainer.precision_plugin.forward_context():
+            return method.label(cast(Sample, ready), network)
+
+    return Predictor(session, checkpoint, predict, label, "tagged" if "tagged" in method.reads else "unlabeled")

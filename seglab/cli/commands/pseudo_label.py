@@ -44,11 +44,11 @@ def pseudo_label(args: list[str]) -> None:
 
     options, flags, rule = parse(args)
     single_process("pseudo-label")
-    session, checkpoint, predict = open_predictor(options.run_dir, options.ckpt_path, options.by, flags)
+    session, checkpoint, _, label, stream = open_predictor(options.run_dir, options.ckpt_path, options.by, flags)
     file = checkpoint.stat()
     named = {"by": options.by, "checkpoint": str(checkpoint)}
     source = yaml.safe_load(session.config.text) | named | {"bytes": file.st_size, "changed": file.st_mtime_ns}
     about = {"run": options.run_dir, **named, "rule": repr(rule)}
-    thresholds, coverage = write_pseudo_labels(options.output, predict, session.data, rule, source, about)
+    thresholds, coverage = write_pseudo_labels(options.output, label, session.data, rule, source, about, stream)
     print_coverage(thresholds, coverage, Console())
     print(f"seglab: pseudo-labels written to {options.output}")

@@ -1,0 +1,1 @@
+"""Image tags: which classes an image shows, in place of where."""
