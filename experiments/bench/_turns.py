@@ -28,6 +28,7 @@ EXPERIMENTS = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
 NETWORK = EXPERIMENTS / "network/deeplabv3plus_lite0.yaml"
 TEACHERS = {"mgd": ("deep", "wide")}  # networks of earlier runs, in whose place there are untrained ones
+OUTSIDE = ("wood",)  # reads images that show no class
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 Batch = dict[str, dict[str, Any]]
 
@@ -127,7 +128,8 @@ def config(method: str, root: Path, network: Path, crop: Sequence[int], batch: i
         settings = {"root": root / folder, "crop": list(crop), "scale": [1, 1], "workers": workers}
         settings |= {f"{stream}_batch": batch}
         flags += [f"--data.{part}.{key}={value}" for key, value in settings.items()]
-    return [*files, *flags, *teachers(method, network)]
+    outside = ["--data.target.outside", str(root / "gta5/images")] if method in OUTSIDE else []
+    return [*files, *flags, *outside, *teachers(method, network)]
 
 
 def teachers(method: str, network: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """The classifier whose weights draw maps of its classes, and what makes predictions of such maps."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -59,23 +59,24 @@ class CAMNetwork(Network):
         x = self.prepare(image)
         if not self.sequence:
             return list(self.encoder(x))
-        stages = []
+        stages, layers = [], cast(Any, self.encoder)
         for name in self.sequence[: self._last]:
-            x = self.encoder[name](x)
-            if name in self.encoder.return_layers:
+            x = layers[name](x)
+            if name in layers.return_layers:
                 stages.append(x)
         return stages
 
     def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
-        x = stages[-1]
+        x, layers = stages[-1], cast(Any, self.encoder)
         for name in self.sequence[self._last :]:
-            x = self.encoder[name](x)
+            x = layers[name](x)
         return self.output(self.head(x), x, [*stages, x] if self.sequence else stages, size)
 
     @property
     def _last(self) -> int:
         """Where the last stage begins in the sequence."""
-        taken = [index for index, name in enumerate(self.sequence) if name in self.encoder.return_layers]
+        returned = cast(Any, self.encoder).return_layers if self.sequence else ()
+        taken = [index for index, name in enumerate(self.sequence) if name in returned]
         return taken[-2] + 1 if taken else 0
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from experiment_flags import FAST, data_flags, small
 from layouts import FOLDER
-from probes import EXPERIMENTS, FROM_SOURCE, METHODS, ROOT, TEACHERS, only_run
+from probes import EXPERIMENTS, FROM_SOURCE, METHODS, ROOT, TEACHERS, only_run, reads
 
 from seglab.cli import main
 from seglab.cli.config import check
@@ -37,6 +37,8 @@ def test_method_adapts_across_domains(method: str, roots: dict[str, Path], tmp_p
     files = ["-c", str(benchmark), "-c", str(EXPERIMENTS / f"method/{method}.yaml")]
     flags = data_flags(yaml.safe_load(benchmark.read_text())["data"], roots)
     flags += TEACHERS.get(method, [])
+    if "outside" in reads(method):
+        flags += ["--data.target.outside", str(roots["gta5"] / "images")]
     if method in FROM_SOURCE:
         before = ["-c", str(benchmark), "-c", str(EXPERIMENTS / "method/supervised.yaml"), *FAST, *flags]
         assert main(["fit", *before, "--run_dir", str(tmp_path / "before")]) == 0
