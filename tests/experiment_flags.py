@@ -22,4 +22,6 @@ def data_flags(section: dict, roots: dict[str, Path], prefix: str = "data") -> l
         few = ["--data.target_labeled_batch=1"] if "target_labeled_batch" in parts else []
         sides = [f for name in ("source", "target") for f in data_flags(parts[name], roots, f"{prefix}.{name}")]
         return [*sides, *few]
-    return small(prefix, roots["sequences" if "sequences" in section["init_args"] else section["class_path"]])
+    root = roots["sequences" if "sequences" in section["init_args"] else section["class_path"]]
+    outside = [f"--{prefix}.outside={root / 'outside'}"] if "outside" in section["init_args"] else []
+    return [*small(prefix, root), *outside]

@@ -38,7 +38,7 @@ def test_method_adapts_across_domains(method: str, roots: dict[str, Path], tmp_p
     flags = data_flags(yaml.safe_load(benchmark.read_text())["data"], roots)
     flags += TEACHERS.get(method, [])
     if "outside" in reads(method):
-        flags += ["--data.target.outside", str(roots["gta5"] / "images")]
+        flags += ["--data.target.outside", str(roots["GTA5"] / "images")]
     if method in FROM_SOURCE:
         before = ["-c", str(benchmark), "-c", str(EXPERIMENTS / "method/supervised.yaml"), *FAST, *flags]
         assert main(["fit", *before, "--run_dir", str(tmp_path / "before")]) == 0
