@@ -1,6 +1,9 @@
 """How a command line becomes a config: short errors, no silent losses, run directories in place of files."""
 
+import ast
+import inspect
 import logging
+import re
 import sys
 from pathlib import Path
 from pkgutil import resolve_name
@@ -17,6 +20,7 @@ from seglab.runs import recipes
 from seglab.runs.arguments import files_first
 from seglab.types import SeglabError
 
+DROPPED = re.compile(r"Due to class_path change from '([\w.]+)' to .*, discarding init_args: (.*)\.")
 SECTIONS = ("trainer", "schedule", "panels")  # of keys, that are no class
 
 
@@ -76,8 +80,18 @@ class _Announce(logging.Handler):
     """jsonargparse logs the arguments that a changed class_path drops; a dropped flag must be seen."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "discarding init_args" in str(record.msg):  # unformatted: the others would write out whole configs
-            print(f"seglab: note: {record.getMessage()}", file=sys.stderr)
+        message = str(record.msg)  # unformatted: the others would write out whole configs
+        if (dropped := DROPPED.fullmatch(message)) and not _are_defaults(dropped[1], dropped[2]):
+            print(f"seglab: note: {message}", file=sys.stderr)
+
+
+def _are_defaults(name: str, arguments: str) -> bool:
+    """Whether a class has these arguments, written as a dict, without being told: nobody misses them."""
+    defaults = {key: part.default for key, part in inspect.signature(resolve_name(name)).parameters.items()}
+    try:
+        return all(key in defaults and defaults[key] == value for key, value in ast.literal_eval(arguments).items())
+    except ValueError:  # values that are no literals
+        return False
 
 
 def config_logger() -> logging.Logger:

@@ -127,8 +127,11 @@ def test_another_model_with_a_checkpoint_is_not_ignored(run: Path, capsys: pytes
 def test_arguments_dropped_by_another_model_class_are_named(
     camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(fit_command("fixmatch", camvid, tmp_path, 1, "--model", "Supervised")) == 0
-    assert "threshold" in capsys.readouterr().err
+    lost = ["--model.threshold", "0.5", "--model", "Supervised", "--criterion", "Dice"]
+    assert main(fit_command("fixmatch", camvid, tmp_path, 1, *lost)) == 0
+    said = capsys.readouterr().err
+    assert "'threshold': 0.5" in said
+    assert "label_smoothing" not in said, "nobody misses a default"
 
 
 def test_resuming_another_configuration_names_the_difference(

@@ -88,6 +88,11 @@ def export(args: list[str]) -> None:
             content = _written(write, Deployed(network, method.evaluation, size), name)
         write_output(folder / name, content)
         shape = f"{size[0]} x {size[1]}" if size else f"any size from {module.smallest} pixels a side"
+        if method.evaluation.crf:
+            shape += "; without the dense CRF of the run's evaluation"
+            print(
+                f"seglab: note: {name} has no part for evaluation.crf: its classes are those before it", file=sys.stderr
+            )
         usage = USAGE[options.to].format(shape="1 3 {} {}".format(*(size or "HW")))
     write_output(folder / EXPORTED, (Path(options.run_dir) / directory.CONFIG).read_text())
     write_output(folder / CARD, _card(method, config, Path(options.run_dir), options, shape, usage))
