@@ -137,3 +137,13 @@ def mode_alignment(
     x, y = source[draw_rows(source_mode, wanted, modes)], target[draw_rows(target_mode, wanted, modes)]
     distance = (x - y.detach()).square().sum(2) / 2 + (x.detach() - y).square().sum(2) / 2  # modes number
     return pixel_mean(distance.mean(1), enough)
+
+
+def k_means(features: Tensor, number: int, rounds: int = 10) -> Tensor:
+    """Centres of features N D, from the first ones on: ``number`` D; with fewer features some repeat."""
+    centres = features[torch.arange(number) % len(features)].clone()
+    for _ in range(rounds):
+        nearest = torch.cdist(features, centres).argmin(1)
+        for index in nearest.unique().tolist():
+            centres[index] = features[nearest == index].mean(0)
+    return centres

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from seglab.methods.image_level.cam import CAM
 from seglab.ops.cam import multi_label_loss, scores
+from seglab.ops.clustering import k_means
 from seglab.ops.ranks import gather_objects
 from seglab.types import Batch, require
 
@@ -115,13 +116,3 @@ def metric(to_class: Tensor, to_centre: Tensor, tags: Tensor, nearest: float) ->
     pushed = (to_centre * (to_centre < limit)).sum() / number
     ratio = tags.shape[1] / to_centre.shape[1]
     return ratio * (tags * to_class).mean() - pushed
-
-
-def k_means(features: Tensor, number: int, rounds: int = 10) -> Tensor:
-    """Centres of features N D, from the first ones on: ``number`` D; with fewer features some repeat."""
-    centres = features[torch.arange(number) % len(features)].clone()
-    for _ in range(rounds):
-        nearest = torch.cdist(features, centres).argmin(1)
-        for index in nearest.unique().tolist():
-            centres[index] = features[nearest == index].mean(0)
-    return centres

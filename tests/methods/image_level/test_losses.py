@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from seglab.methods.image_level.bas import against_negatives, hide, suppression
-from seglab.methods.image_level.wood import distances, k_means, metric
+from seglab.methods.image_level.wood import distances, metric
+from seglab.ops.clustering import k_means
 
 
 def test_suppression_is_a_ratio_and_without_a_gradient_where_the_outside_is_stronger() -> None:
