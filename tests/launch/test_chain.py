@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from harness import wait
 from probes import EXPERIMENTS, ROOT, config, once, rows, same, weights
 from warm_start import Process
 
@@ -119,8 +120,7 @@ def test_a_chain_killed_in_the_middle_ends_as_one_that_was_not(
         assert process.stdout
         assert any("2_contrast: running" in line for line in process.stdout)
         (folder,) = tmp_path.glob("streets_adaptation/spcl/s3-*")
-        while not (folder / "2_contrast/checkpoints/last.ckpt").is_file():
-            assert process.poll() is None
+        wait((folder / "2_contrast/checkpoints/last.ckpt").is_file, process)
         alive = holder(folder / "2_contrast")
         assert alive
         os.kill(alive.process, signal.SIGKILL)
