@@ -30,6 +30,7 @@ from seglab.types import SeglabError
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
+COLD = ("-m", "seglab")  # copies of one process would share wandb's folder of media, and each removes it at its end
 TWO_RANKS = ["-c", str(EXPERIMENTS / "trainer/ddp_sim.yaml")]
 METHODS = sorted(path.stem for path in (EXPERIMENTS / "method").glob("*.yaml"))
 TINY = json.dumps(yaml.safe_load((EXPERIMENTS / "network/tiny.yaml").read_text()))

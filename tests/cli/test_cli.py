@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from probes import EXPERIMENTS, column, config, fit_command, only_run, run_seglab, same, weights
+from probes import COLD, EXPERIMENTS, column, config, fit_command, only_run, run_seglab, same, weights
 
 import seglab as package
 from seglab.cli import main
@@ -251,9 +251,8 @@ def test_help_and_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_wandb_works_offline_and_stays_in_the_run_directory(camvid: Path, tmp_path: Path) -> None:
     pytest.importorskip("wandb")
-    done = run_seglab(
-        *fit_command("supervised", camvid, tmp_path, 2, "-c", str(EXPERIMENTS / "logger/wandb.yaml")), cwd=EXPERIMENTS
-    )
+    command = fit_command("supervised", camvid, tmp_path, 2, "-c", str(EXPERIMENTS / "logger/wandb.yaml"))
+    done = run_seglab(*command, cwd=EXPERIMENTS, launcher=COLD)
     assert done.returncode == 0, done.stderr
     run = only_run(tmp_path)
     (record,) = run.glob("wandb/offline-run-*/*.wandb")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from offline import OfflineRun
 from PIL import Image
-from probes import EXPERIMENTS, config, fit_command, only_run, rows, run_seglab
+from probes import COLD, EXPERIMENTS, config, fit_command, only_run, rows, run_seglab
 
 from seglab.cli import main
 from seglab.labels import CAMVID
@@ -17,7 +17,6 @@ from seglab.training.wandb import WandbRun
 
 pytest.importorskip("wandb")
 WANDB = ["-c", str(EXPERIMENTS / "logger/wandb.yaml")]
-COLD = ("-m", "seglab")  # copies of one process would share wandb's folder of media, and each removes it at its end
 
 
 def segments(run: Path) -> list[OfflineRun]:
