@@ -33,7 +33,7 @@ def one_pass(data: DataSet | DomainAdaptation, stream: str, rank: int = 0, world
 @pytest.mark.parametrize(
     ("reads", "message"),
     [
-        ({"tagged": ("tags",)}, r"tags of stream 'tagged': CamVid gives labeled \(mask\) and unlabeled \(\)"),
+        ({"captioned": ("text",)}, r"text of stream 'captioned': CamVid gives labeled \(mask\) and unlabeled \(\)"),
         ({"other": ()}, r"images of stream 'other': CamVid gives .*: choose data"),
         ({"unlabeled": ("mask",)}, "mask of stream 'unlabeled'"),
         ({"unlabeled": ("hidden",)}, "hidden of stream 'unlabeled'"),
