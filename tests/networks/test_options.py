@@ -23,6 +23,7 @@ from seglab.training.ranks import SyncNorms
 from seglab.types import SeglabError
 
 TINY: dict[str, dict[str, Any]] = {
+    "CAMNetwork": {"encoder": "test_resnet"},
     "DAFormerNetwork": {"encoder": "test_efficientnet", "width": 16},
     "DPT": {"encoder": "test_vit", "channels": (8, 8, 16, 16), "width": 8},
     "DeepLabV2": {"encoder": "test_resnet"},
