@@ -141,8 +141,8 @@ def build(config: Config, checkpoint: str | None = None) -> Parts:
     arguments, training = options.model.init_args, config.command == "fit"
     if checkpoint:  # it brings all weights: the files that they once came from need not be here
         arguments.init_from = ""
-        trains = training and resolve_name(options.model.class_path).needs_pretrained
-        if not trains:
+        parts = [options.model, *arguments.additions]
+        if not (training and any(resolve_name(part.class_path).needs_pretrained for part in parts)):
             without_weights(arguments.network)
     elif arguments.init_from:
         arguments.init_from = initial_weights(arguments.init_from)

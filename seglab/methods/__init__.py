@@ -19,6 +19,7 @@ from seglab.methods.adaptation.rccr import RCCR
 from seglab.methods.adaptation.spcl import SPCL
 from seglab.methods.adaptation.tada import TADA
 from seglab.methods.additions.drsl import DRSL
+from seglab.methods.additions.feature_distance import FeatureDistance
 from seglab.methods.additions.mic import MIC
 from seglab.methods.additions.pixel_contrast import PixelContrast
 from seglab.methods.additions.pne import PNE
@@ -83,6 +84,7 @@ __all__ = [
     "CorrMatch",
     "CutMixSeg",
     "DAFormer",
+    "FeatureDistance",
     "FixMatch",
     "MeanTeacher",
     "Method",

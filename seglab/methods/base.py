@@ -37,6 +37,7 @@ class Addition(nn.Module, ABC):
     """
 
     reads: Reads = {}  # streams, and what it needs of their samples beside image, valid and key
+    needs_pretrained: ClassVar[bool] = False  # as of a method
 
     def build(self, method: "Method") -> None:
         """Create what the terms need. Called once, after the method's own ``build``."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from seglab.labels import IGNORE
 from seglab.ops.losses import pixel_mean
+from seglab.types import require
 
 
 def at_cells(x: Tensor, grid: Sequence[int], extent: Sequence[int], outside: float) -> Tensor:
@@ -43,6 +44,23 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
 def _centres(cells: int, pixels: int, limit: int, device: torch.device) -> tuple[Tensor, Tensor]:
     centre = (2 * torch.arange(cells, device=device) + 1) * pixels // (2 * cells)
     return centre.clamp(max=limit - 1), centre < limit
+
+
+THINGS = (
+    *("traffic light", "traffic sign", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+    *("sign", "pedestrian", "bicyclist"),  # what CamVid calls them
+)
+
+
+def thing_classes(names: Sequence[str], things: Sequence[str], setting: str) -> Tensor:
+    """(256,) bool, the classes of ``names`` that are countable things; those that the data lacks do not count.
+
+    Raises:
+        SeglabError: none is, with the name of the ``setting``.
+    """
+    held = [index for index, name in enumerate(names) if name in things]
+    require(bool(held), setting, list(things), f"give names of countable things among the classes: {', '.join(names)}")
+    return torch.isin(torch.arange(IGNORE + 1), torch.tensor(held))
 
 
 def thing_distance(

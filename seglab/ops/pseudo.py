@@ -80,14 +80,17 @@ def image_ratio(confidence: Tensor, threshold: float, valid: Tensor | None = Non
     return share * torch.ones_like(confidence)
 
 
-def batch_ratio(confidence: Tensor, threshold: float, valid: Tensor | None = None) -> Tensor:
+def batch_ratio(
+    confidence: Tensor, threshold: float, valid: Tensor | None = None, borders: tuple[int, int] = (0, 0)
+) -> Tensor:
     """On all pixels, the share of confident pixels in the whole batch, or among its valid ones (bool B H W); B H W.
 
-    DACS (Tranheden et al., WACV 2021) and its followers; CutMix-Seg (French et al., BMVC 2020).
+    DACS (Tranheden et al., WACV 2021) and its followers; CutMix-Seg (French et al., BMVC 2020). ``borders``: rows at
+    the top and at the bottom that get 0, where target labels cannot be right (DAFormer); they count in the share.
     """
     confident = pixel_threshold(confidence, threshold)
     share = confident.mean() if valid is None else pixel_mean(confident, valid)
-    return share * torch.ones_like(confidence)
+    return without_borders(share * torch.ones_like(confidence), *borders)
 
 
 def image_confidence(logits: Tensor, valid: Tensor) -> Tensor:

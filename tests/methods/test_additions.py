@@ -10,7 +10,7 @@ from pointwise import OFF, batch, method
 from probes import EXPERIMENTS, break_off, column, config, fit_command, only_run, rows, same, weights
 
 from seglab.cli import main
-from seglab.methods import MIC, FixMatch
+from seglab.methods import DACS, MIC, DAFormer, FeatureDistance, FixMatch
 from seglab.types import SeglabError
 
 ADDITIONS = sorted((EXPERIMENTS / "addition").glob("*.yaml"))
@@ -69,3 +69,17 @@ def test_mic_with_source_masks_one_labeled_and_one_unlabeled_image_of_two() -> N
     pseudo = F.cross_entropy(module.student(target["image"]).logits, label, reduction="none")
     known = torch.stack([source["mask"][0] != 255, target["valid"][0]])
     assert loss.item() == pytest.approx(torch.stack([truth[0], pseudo[0]])[known].mean().item(), rel=1e-5)
+
+
+def test_the_feature_distance_is_that_of_daformer() -> None:
+    module = method(DACS, classes=["road", "car"], additions=[FeatureDistance(weight=1.0)])
+    daformer = method(DAFormer, classes=["road", "car"], distance_weight=1.0)
+    data = batch()
+    data["labeled"]["mask"].fill_(1)
+    for part in (module, daformer):
+        part.student.load_state_dict({k: v + 0.5 for k, v in daformer.imagenet.module.state_dict().items()})
+    module.additions[0].imagenet = daformer.imagenet
+    expected = daformer.losses(data)["feature_distance"]
+    assert module.additions[0].losses(module, data)["feature_distance"].item() == expected.item() > 0
+    with pytest.raises(SeglabError, match=r"FeatureDistance\.things.*a, b"):
+        method(DACS, classes=["a", "b"], additions=[FeatureDistance()])

@@ -87,7 +87,7 @@ class CAMix(DACS):
 
         answer = target["answer"] = self.teacher(target["image"])
         label, confidence = pseudo_label(answer.logits)
-        trust = batch_ratio(confidence, self.threshold, valid)
+        trust = batch_ratio(confidence, self.threshold, valid, self.borders)
         self.log_pseudo_quality(label, valid & (confidence >= self.threshold))
 
         counted = valid & self.significant(target["image"]) if self.significance else valid

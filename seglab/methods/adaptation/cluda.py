@@ -12,7 +12,7 @@ from seglab.ops.contrast import supervised_info_nce
 from seglab.ops.grid import at_cells, rows, thing_distance
 from seglab.ops.losses import pixel_mean
 from seglab.ops.mixing import Pixels, classmix, ground_truth
-from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
+from seglab.ops.pseudo import batch_ratio, pseudo_label
 from seglab.types import Batch, require
 
 
@@ -50,8 +50,7 @@ class CLUDA(DAFormer):
 
         answer = target["answer"] = self.teacher(target["image"])
         label, confidence = pseudo_label(answer.logits)
-        trust = batch_ratio(confidence, self.threshold, target["valid"])
-        trust = without_borders(trust, self.ignore_top, self.ignore_bottom)
+        trust = batch_ratio(confidence, self.threshold, target["valid"], self.borders)
         self.log_pseudo_quality(label, target["valid"] & (confidence >= self.threshold))
 
         truth = ground_truth(source["image"], mask, source["valid"])

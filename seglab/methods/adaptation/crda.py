@@ -9,7 +9,7 @@ from torch import Tensor
 from seglab.methods.adaptation.daformer import DAFormer
 from seglab.ops.grid import thing_distance
 from seglab.ops.mixing import Pixels, classmix, ground_truth
-from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
+from seglab.ops.pseudo import batch_ratio, pseudo_label
 from seglab.types import Batch, require
 
 
@@ -41,8 +41,7 @@ class CRDA(DAFormer):
 
         answer = target["answer"] = self.teacher(target["image"])
         label, confidence = pseudo_label(answer.logits)
-        trust = batch_ratio(confidence, self.threshold, target["valid"])
-        trust = without_borders(trust, self.ignore_top, self.ignore_bottom)
+        trust = batch_ratio(confidence, self.threshold, target["valid"], self.borders)
         self.log_pseudo_quality(label, target["valid"] & (confidence >= self.threshold))
 
         truth = ground_truth(source["image"], source["mask"], source["valid"])

@@ -2,23 +2,16 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from seglab.compat import lazy_instance
-from seglab.labels import IGNORE
 from seglab.methods.adaptation.dacs import DACS
-from seglab.ops.grid import thing_distance
+from seglab.ops.grid import THINGS, thing_classes, thing_distance
 from seglab.ops.mixing import Pixels, classmix, ground_truth
-from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
+from seglab.ops.pseudo import batch_ratio, pseudo_label
 from seglab.ops.teacher import Frozen
 from seglab.ops.views import KorniaView, View
 from seglab.types import Batch, require
-
-THINGS = (
-    *("traffic light", "traffic sign", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
-    *("sign", "pedestrian", "bicyclist"),  # what CamVid calls them
-)
 
 
 class DAFormer(DACS):
@@ -44,8 +37,6 @@ class DAFormer(DACS):
         distance_weight: of the feature distance.
         distance_share: of a cell's pixels that one class must have, in [0, 1].
         things: names of the classes to hold; those that the data lacks do not count.
-        ignore_top: rows at the top of a target crop whose labels are not trusted, pixels. Published: 15 of 512.
-        ignore_bottom: likewise at the bottom, where the bonnet of the car is. Published: 120 of 512.
         decay: share of the old teacher kept per step.
         strong: photometric perturbation of the mixed images.
 
@@ -62,8 +53,6 @@ class DAFormer(DACS):
         distance_weight: float = 0.005,
         distance_share: float = 0.75,
         things: tuple[str, ...] = THINGS,
-        ignore_top: int = 0,
-        ignore_bottom: int = 0,
         decay: float = 0.999,
         strong: View = lazy_instance(KorniaView, strength=0.2),
         **common: Any,
@@ -71,16 +60,8 @@ class DAFormer(DACS):
         super().__init__(decay=decay, strong=strong, **common)
         name = type(self).__name__
         require(0 <= distance_share <= 1, f"{name}.distance_share", distance_share, "give a share in [0, 1]")
-        require(ignore_top >= 0, f"{name}.ignore_top", ignore_top, "give a number of pixels, 0 or more")
-        require(ignore_bottom >= 0, f"{name}.ignore_bottom", ignore_bottom, "give a number of pixels, 0 or more")
-        held = [index for index, of in enumerate(self.class_names) if of in things]
-        names = ", ".join(self.class_names)
-        require(
-            bool(held), f"{name}.things", list(things), f"give names of countable things among the classes: {names}"
-        )
         self.distance_weight, self.distance_share = distance_weight, distance_share
-        self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
-        self.register_buffer("held", torch.isin(torch.arange(IGNORE + 1), torch.tensor(held)), persistent=False)
+        self.register_buffer("held", thing_classes(self.class_names, things, f"{name}.things"), persistent=False)
 
     def build(self) -> None:
         super().build()
@@ -93,8 +74,7 @@ class DAFormer(DACS):
 
         answer = target["answer"] = self.teacher(target["image"])
         label, confidence = pseudo_label(answer.logits)
-        trust = batch_ratio(confidence, self.threshold, target["valid"])
-        trust = without_borders(trust, self.ignore_top, self.ignore_bottom)
+        trust = batch_ratio(confidence, self.threshold, target["valid"], self.borders)
         self.log_pseudo_quality(label, target["valid"] & (confidence >= self.threshold))
 
         truth = ground_truth(source["image"], source["mask"], source["valid"])

@@ -81,7 +81,7 @@ class RCCR(DACS):
 
         answer = target["answer"] = self.teacher(target["image"])
         label, confidence = pseudo_label(answer.logits)
-        trust = batch_ratio(confidence, self.threshold, target["valid"])
+        trust = batch_ratio(confidence, self.threshold, target["valid"], self.borders)
         self.log_pseudo_quality(label, target["valid"] & (confidence >= self.threshold))
 
         truth = ground_truth(source["image"], source["mask"], source["valid"])

@@ -88,7 +88,7 @@ class TADA(DACS):
 
         answer = target["answer"] = self.teacher(target["image"])
         label, confidence = pseudo_label(answer.logits)
-        trust = batch_ratio(confidence, self.threshold, target["valid"])
+        trust = batch_ratio(confidence, self.threshold, target["valid"], self.borders)
         self.log_pseudo_quality(label, target["valid"] & (confidence >= self.threshold))
 
         mask = spread(labeled["mask"], self.parts)

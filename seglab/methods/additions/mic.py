@@ -8,7 +8,7 @@ from seglab.labels import IGNORE
 from seglab.methods.base import Addition, Method
 from seglab.ops.mixing import Pixels, block_mask, ground_truth, paste, resized
 from seglab.ops.norm import frozen_statistics
-from seglab.ops.pseudo import batch_ratio, pseudo_label, without_borders
+from seglab.ops.pseudo import batch_ratio, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import KorniaView, View
 from seglab.types import Batch, Sample, require
@@ -69,7 +69,7 @@ class MIC(Addition):
             "give 0 or more",
         )
         self.block, self.ratio, self.weight, self.threshold, self.decay = block, ratio, weight, threshold, decay
-        self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
+        self.borders = ignore_top, ignore_bottom
         if with_source:
             self.reads = {"labeled": ("mask",), "unlabeled": ()}
         self.with_source, self.update_bn_on_strong, self.strong = with_source, update_bn_on_strong, strong
@@ -84,8 +84,7 @@ class MIC(Addition):
 
         answer = unlabeled["answer"] if "answer" in unlabeled else method.teacher(image)
         label, confidence = pseudo_label(answer.logits)
-        ratio = batch_ratio(confidence, self.threshold, valid)
-        weight = without_borders(ratio, self.ignore_top, self.ignore_bottom)
+        weight = batch_ratio(confidence, self.threshold, valid, self.borders)
         if "unlabeled" not in type(method).reads:  # otherwise the method shows its own labels
             method.log_pseudo_quality(label, weight > 0)
 

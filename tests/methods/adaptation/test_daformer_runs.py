@@ -1,4 +1,4 @@
-"""DAFormer through the command line: on its own network, with MIC, and resumed with a published encoder."""
+"""DAFormer and its feature distance through the command line: its network, MIC, a published encoder when resumed."""
 
 from pathlib import Path
 
@@ -17,14 +17,20 @@ def published(tmp_path: Path) -> list[str]:
     torch.manual_seed(77)
     encoder = Segmenter(classes(3), encoder="tu-test_efficientnet", weights="none").encoder
     torch.save(encoder.state_dict(), tmp_path / "encoder.pt")
-    return ["--network.weights", str(tmp_path / "encoder.pt"), "--model.distance_weight", "1.0"]
+    return ["--network.weights", str(tmp_path / "encoder.pt")]
 
 
+OWN_TERM = ["daformer", "--model.distance_weight", "1.0"]
+ADDITION = ["camix", "-c", str(EXPERIMENTS / "addition/feature_distance.yaml")]
+
+
+@pytest.mark.parametrize("words", [OWN_TERM, ADDITION], ids=lambda words: words[0])
 def test_a_resumed_run_still_compares_with_the_published_encoder(
-    published: list[str], camvid: Path, tmp_path: Path
+    words: list[str], published: list[str], camvid: Path, tmp_path: Path
 ) -> None:
-    assert main(fit_command("daformer", camvid, tmp_path / "whole", 4, *published)) == 0
-    broken = fit_command("daformer", camvid, tmp_path / "broken", 4, *published)
+    method, *flags = words
+    assert main(fit_command(method, camvid, tmp_path / "whole", 4, *flags, *published)) == 0
+    broken = fit_command(method, camvid, tmp_path / "broken", 4, *flags, *published)
     break_off([*broken, "--checkpoint_every", "1"], 2)
     assert main([*broken, "--checkpoint_every", "1", "--ckpt_path", "last"]) == 0
     whole, resumed = only_run(tmp_path / "whole"), only_run(tmp_path / "broken")

@@ -207,7 +207,7 @@ def test_border_rows_of_the_target_weigh_nothing() -> None:
     data["labeled"]["mask"].fill_(255)  # nothing is pasted
     say(module, torch.tensor([0.7, 0.3]).view(1, 2, 1, 1).expand(2, 2, 6, 5))
     assert mixed_by(module, data).weight[:, :, 0].tolist() == [[0, 1, 1, 1, 0, 0]] * 2
-    module.ignore_bottom = 600
+    module.borders = 1, 600
     assert mixed_by(module, data).weight.max() == 0
 
 
