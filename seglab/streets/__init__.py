@@ -1,5 +1,1 @@
 """streets: a procedural data set of street scenes in two domains, made on the spot from NumPy and OpenCV alone."""
-
-from seglab.streets.writer import write_streets
-
-__all__ = ["write_streets"]

@@ -84,7 +84,7 @@ def _init(flags: list[str]) -> None:
 
 
 def _streets(flags: list[str]) -> None:
-    from seglab.streets import write_streets
+    from seglab.streets.writer import write_streets
 
     parser = FlagParser(
         "data streets", "Generate street scenes: a clean domain in GTA5's layout, a photographed one in Cityscapes'."
