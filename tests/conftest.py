@@ -14,6 +14,7 @@ from layouts import (
     write_dark_zurich,
     write_folder,
     write_gta5,
+    write_synscapes,
     write_synthia,
     write_voc,
 )
@@ -47,6 +48,7 @@ def written_once(write: Callable[[Path], Path]) -> Any:
 camvid = written_once(write_camvid)
 cityscapes = written_once(write_cityscapes)
 gta5 = written_once(write_gta5)
+synscapes = written_once(write_synscapes)
 synthia = written_once(write_synthia)
 voc = written_once(write_voc)
 acdc = written_once(write_acdc)

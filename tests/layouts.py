@@ -131,6 +131,17 @@ def write_gta5(root: Path, images: int = 8, size: tuple[int, int] = (96, 64), se
     return root
 
 
+def write_synscapes(root: Path, images: int = 8, size: tuple[int, int] = (96, 64), seed: int = 5) -> Path:
+    """``img/rgb/1.png`` and ``img/class/1.png`` with Cityscapes' raw ids."""
+    rng = np.random.default_rng(seed)
+    ids, colours = ids_of(CITYSCAPES)
+    for index in range(1, images + 1):
+        image, mask = scene(ids, 0.8 * colours, size, rng)
+        save(root / "img" / "rgb" / f"{index}.png", image)
+        save(root / "img" / "class" / f"{index}.png", mask)
+    return root
+
+
 def write_synthia(root: Path, images: int = 8, size: tuple[int, int] = (96, 64), seed: int = 3) -> Path:
     """``RGB/`` and ``GT/LABELS/``: 16-bit colour PNGs, class in the red channel, instance in the green one."""
     rng = np.random.default_rng(seed)

@@ -22,6 +22,7 @@ from seglab.data.sets.isprs import ISPRS
 from seglab.data.sets.loveda import LoveDA
 from seglab.data.sets.mapillary import MapillaryVistas
 from seglab.data.sets.pascal_context import PascalContext
+from seglab.data.sets.synscapes import Synscapes
 from seglab.data.sets.synthia import SYNTHIA
 from seglab.data.sets.voc import VOC
 
@@ -47,4 +48,5 @@ __all__ = [
     "MapillaryVistas",
     "PascalContext",
     "SegmentationData",
+    "Synscapes",
 ]

@@ -13,7 +13,7 @@ from seglab.shapes import write_shapes
 def roots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     names = {
         "CamVid": "camvid", "Cityscapes": "cityscapes", "GTA5": "gta5", "SYNTHIA": "synthia",
-        "VOC": "voc", "ACDC": "acdc", "DarkZurich": "dark_zurich",
+        "Synscapes": "synscapes", "VOC": "voc", "ACDC": "acdc", "DarkZurich": "dark_zurich",
     }  # fmt: skip
     days = write_camvid(tmp_path_factory.mktemp("sequences"), 24, sequences=("0001TP", "0006R0", "0016E5"))
     own = {name: request.getfixturevalue(fixture) for name, fixture in names.items()}

@@ -55,7 +55,7 @@ def test_a_wrong_folder_is_told_the_layout(name: str, tmp_path: Path) -> None:
 def test_every_exported_data_set_is_tested() -> None:
     exported = {getattr(seglab.data, name) for name in seglab.data.__all__}
     sets = {part.__name__ for part in exported if issubclass(part, DataSet) and not inspect.isabstract(part)}
-    elsewhere = {"ACDC", "CamVid", "Cityscapes", "DarkZurich", "Folder", "GTA5", "SYNTHIA", "VOC"}
+    elsewhere = {"ACDC", "CamVid", "Cityscapes", "DarkZurich", "Folder", "GTA5", "SYNTHIA", "Synscapes", "VOC"}
     assert sets - elsewhere == {name.partition(" ")[0] for name in CASES}
 
 

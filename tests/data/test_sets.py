@@ -8,7 +8,7 @@ import pytest
 from layouts import save, write_camvid, write_cityscapes, write_synthia, write_voc
 from PIL import Image
 
-from seglab.data import ACDC, SYNTHIA, VOC, CamVid, Cityscapes, DarkZurich
+from seglab.data import ACDC, SYNTHIA, VOC, CamVid, Cityscapes, DarkZurich, Synscapes
 from seglab.data.decode import read_mask, read_pair
 from seglab.data.files import Item
 from seglab.labels import CITYSCAPES
@@ -92,6 +92,16 @@ def test_masks_that_are_not_synthias_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(paths[0]), np.full((64, 96, 3), 300, np.uint16))
     with pytest.raises(SeglabError, match=r"ids \[300\] outside"):
         read_pair(data.items("train")[0], data.space)
+
+
+def test_synscapes_stores_cityscapes_ids(synscapes: Path, tmp_path: Path) -> None:
+    data = Synscapes(str(synscapes), holdout=4)
+    item = data.items("train")[0]
+    stored = np.asarray(Image.open(item.mask))
+    assert np.array_equal(read_pair(item, data.space)[1], CITYSCAPES.decode[stored])
+    assert (len(data.items("train")), len(data.items("val"))) == (6, 2)
+    with pytest.raises(SeglabError, match="img/rgb"):
+        Synscapes(str(tmp_path)).items("train")
 
 
 def test_a_source_may_hold_out_its_own_val(synthia: Path) -> None:

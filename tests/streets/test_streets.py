@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from seglab.labels import CITYSCAPES, IGNORE, UNKNOWN
-from seglab.streets.writer import write_streets
 from seglab.streets.scene import render
 from seglab.streets.style import GAME, PHOTO, Domain
+from seglab.streets.writer import write_streets
 from seglab.types import SeglabError
 
 SMALL = (64, 32)
