@@ -79,6 +79,24 @@ def require(ok: bool, setting: str, value: object, remedy: str) -> None:
         raise SeglabError(f"{setting} is {value}: {remedy}")
 
 
+def require_shares(owner: object, **settings: float) -> None:
+    """``require`` settings of an object, by their names, to be in [0, 1]."""
+    for name, value in settings.items():
+        require(0.0 <= value <= 1.0, f"{type(owner).__name__}.{name}", value, "give a number in [0, 1]")
+
+
+def require_least(owner: object, least: float, **settings: float) -> None:
+    """``require`` settings of an object, by their names, to be ``least`` or more."""
+    for name, value in settings.items():
+        require(value >= least, f"{type(owner).__name__}.{name}", value, f"give {least} or more")
+
+
+def require_positive(owner: object, **settings: float) -> None:
+    """``require`` settings of an object, by their names, to be above 0."""
+    for name, value in settings.items():
+        require(value > 0.0, f"{type(owner).__name__}.{name}", value, "give a positive number")
+
+
 class Interrupted(SeglabError):
     """A signal ended a run that can be continued; the exit code is that of a process that the signal killed."""
 

@@ -10,8 +10,8 @@ from seglab.evaluation import Whole
 from seglab.labels import LabelSpace, label_space
 from seglab.methods import Method, Schedule
 from seglab.networks import Network
+from seglab.ops.boxes import BoxSampler
 from seglab.ops.losses import CrossEntropy
-from seglab.ops.mixing import BoxSampler
 from seglab.ops.views import StrongView
 from seglab.types import Batch, Output, SideOutput
 

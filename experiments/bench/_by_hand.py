@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.networks.discriminator import Discriminator
-from seglab.ops.mixing import AreaBox
+from seglab.ops.boxes import AreaBox
 from seglab.ops.views import StrongView
 
 Step = Callable[[dict[str, dict[str, Any]]], object]

@@ -21,8 +21,9 @@ from _turns import DEVICE, arguments, compare, finish, spread, table, take_turns
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from seglab.ops.contrast import Cells, QueueContrast, QueueSettings, prototype_cross_entropy, supervised_info_nce
+from seglab.ops.contrast import prototype_cross_entropy, supervised_info_nce
 from seglab.ops.memory import Prototypes
+from seglab.ops.regional_contrast import Cells, QueueContrast, QueueSettings
 
 CLASSES, DIM = 19, 256
 ANCHORS, NEGATIVES, QUEUE, KEYS = 256, 50, 30_000, 2048

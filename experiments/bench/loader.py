@@ -40,7 +40,7 @@ from seglab.data import Cityscapes
 from seglab.data.cache import write_cache
 from seglab.data.decode import decode_png
 from seglab.data.streams import Positions, Stream, stream_loader
-from seglab.ops.mixing import AreaBox
+from seglab.ops.boxes import AreaBox
 from seglab.ops.views import StrongView
 from seglab.streets.scene import render
 from seglab.streets.style import PHOTO

@@ -3,22 +3,16 @@
 Embeddings are used as they are given: normalise them where a paper says cosine. No function here waits for the device.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from seglab.labels import IGNORE
-from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_mean
-from seglab.ops.memory import ClassQueue, choose, class_sums, draw, draw_rows
-from seglab.ops.pseudo import likely_negatives, unreliable_negatives
-from seglab.ops.ranks import total
-from seglab.types import require
 
 PAIRS = 1 << 22  # similarities held at once: 16 MB a tensor
 LOW = -1e30  # a similarity whose exponential is 0
@@ -54,7 +48,7 @@ def info_nce(
     def chunk(query: Tensor, positive: Tensor, *own: Tensor) -> Tensor:
         if labels is not None:
             *own, label = own  # type: ignore[assignment]
-        others = _wide(own[0] if negatives.ndim == 3 else negatives if index is None else negatives[own[0]])
+        others = wide(own[0] if negatives.ndim == 3 else negatives if index is None else negatives[own[0]])
         similar = (query * positive).sum(1) / temperature
         opposed = torch.einsum("nd,nmd->nm" if others.ndim == 3 else "nd,md->nm", query, others) / temperature
         if counted is not None:
@@ -68,7 +62,7 @@ def info_nce(
     own += [x for x in (index, counted, labels and labels[0]) if x is not None]
     width = negatives.shape[-2] if index is None else index.shape[1] * negatives.shape[1]
     with torch.autocast(query.device.type, enabled=False):
-        query, positive = _wide(query), _wide(positive)
+        query, positive = wide(query), wide(positive)
         if index is not None and counted is None and not (positive.requires_grad or negatives.requires_grad):
             loss: Tensor = _Queries.apply(query, positive, negatives, index, temperature, max(1, pairs // width))
             return loss
@@ -84,7 +78,7 @@ class _Queries(torch.autograd.Function):
     ) -> Tensor:
         losses, gradients = [], []
         for q, p, places in zip(query.split(size), positive.split(size), index.split(size), strict=True):
-            others = _wide(negatives[places])  # n M D
+            others = wide(negatives[places])  # n M D
             opposed = torch.bmm(others, q.unsqueeze(2)).squeeze(2) / temperature
             margin = opposed.logsumexp(1) - (q * p).sum(1) / temperature
             losses.append(F.softplus(margin))
@@ -132,8 +126,8 @@ def supervised_info_nce(
         mean over all anchors or over those with positives is the caller's choice.
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        anchors, keys = _wide(anchors), _wide(keys)
-        weight = torch.ones_like(keys[:, 0]) if key_weight is None else _wide(key_weight)
+        anchors, keys = wide(anchors), wide(keys)
+        weight = torch.ones_like(keys[:, 0]) if key_weight is None else wide(key_weight)
         weights = weight if weight.ndim == 2 else weight.unsqueeze(1)  # M R
         size = max(1, pairs // max(1, len(keys)))
         loss: Tensor = _Pairs.apply(anchors, keys, weights, anchor_label, key_label, temperature, same_rows, size)
@@ -234,63 +228,6 @@ def _chunk(
     return _Chunk(loss, positive, negative, both.add_(total), positive.sum(1, keepdim=True).clamp(min=1))
 
 
-def regional_contrast(
-    embedding: Tensor,
-    label: Tensor,
-    probability: Tensor,
-    easy: float,
-    temperature: float,
-    queries: int = 256,
-    negatives: int = 512,
-    active_keys: bool = True,
-) -> Tensor:
-    """ReCo: hard pixels against the mean of their class and pixels of the classes like it (Liu et al., ICLR 2022).
-
-    Similarities are cosines, keys have no gradient, and means of classes are taken over all ranks. Queries are drawn
-    uniformly among the pixels of a class with a probability of it below ``easy``; a negative is a pixel of another
-    class, which is drawn from the softmax of the similarities between means. All draws are with replacement.
-
-    Args:
-        embedding: N D.
-        label: N class indices; 255 belongs to no class.
-        probability: N K, of the network that learns.
-        easy: probability of its own class from which a pixel is no query, in [0, 1].
-        temperature: of the loss and of the choice of classes.
-        queries: per class.
-        negatives: per query.
-        active_keys: False: all classes alike.
-
-    Returns:
-        Mean over the classes present on this rank, where one without a query counts as 0; 0, with a gradient of 0, if
-        fewer than two are present.
-    """
-    num_classes = probability.shape[1]
-    classes = torch.arange(num_classes, device=label.device)
-    number = (label == classes.unsqueeze(1)).sum(1)  # K
-    own = probability.gather(1, label.clamp(max=num_classes - 1).unsqueeze(1)).squeeze(1)
-    hard = torch.where(own < easy, label, IGNORE)
-    embedding = _wide(embedding)
-    mean = F.normalize(total(class_sums(embedding, label, num_classes))[:, :-1], dim=1)
-    with torch.autocast(embedding.device.type, enabled=False):
-        likeness = mean @ mean.T / temperature if active_keys else torch.zeros_like(mean @ mean.T)
-        others = (number > 0) & (classes.unsqueeze(1) != classes)  # K K
-        of_class = likeness.masked_fill(~others, torch.finfo(likeness.dtype).min).softmax(1)
-    negative = draw_rows(label, draw(of_class, queries * negatives), num_classes)  # K queries*negatives
-    query = draw_rows(hard, classes.unsqueeze(1).expand(-1, queries), num_classes)  # K queries
-
-    loss = info_nce(
-        F.normalize(embedding[query.flatten()], dim=1),
-        mean.repeat_interleave(queries, 0),
-        F.normalize(embedding.detach(), dim=1),
-        temperature,
-        index=negative.view(-1, negatives),
-        pairs=16 * PAIRS,
-    )
-    counted = (hard == classes.unsqueeze(1)).any(1) & ((number > 0).sum() > 1)
-    by_class = torch.where(counted, loss.view(num_classes, queries).mean(1), 0.0)
-    return by_class.sum() / (number > 0).sum().clamp(min=1)
-
-
 def prototype_cross_entropy(features: Tensor, label: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
     """Cross-entropy of pixels that are classified by their similarity with one prototype per class.
 
@@ -304,7 +241,7 @@ def prototype_cross_entropy(features: Tensor, label: Tensor, prototypes: Tensor,
         Mean over the pixels that count; 0, with a gradient of 0, when there is none.
     """
     with torch.autocast(features.device.type, enabled=False):
-        logits = torch.einsum("bdhw,kd->bkhw", _wide(features), _wide(prototypes)) / temperature
+        logits = torch.einsum("bdhw,kd->bkhw", wide(features), wide(prototypes)) / temperature
         loss = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="none")
         return pixel_mean(loss, label != IGNORE)
 
@@ -321,125 +258,6 @@ def _by_rows(
     return torch.cat([checkpoint(function, *chunk, *common, use_reentrant=False) for chunk in chunks])
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
+    """In float32, or in float64 if it is."""
     return x if x.dtype == torch.float64 else x.float()
-
-
-class Cells(NamedTuple):
-    """Feature cells of a batch, as rows."""
-
-    embedding: Tensor  # N D, the student's, with gradient
-    key: Tensor  # N D, the teacher's
-    probability: Tensor  # N K, the teacher's
-    label: Tensor  # N class indices, 255 where not sure
-    negative: Tensor  # N K bool: surely not of this class
-
-
-@dataclass(frozen=True)
-class QueueSettings:
-    """Which embeddings U2PL compares (Wang et al., CVPR 2022, section 3.3).
-
-    Attributes:
-        dim: D of the embeddings.
-        queue: embeddings kept of each class.
-        first_queue: of class 0, the background of Pascal VOC.
-        enqueued: embeddings that a class may add to its queue, per process in a step.
-        anchors: per class and process in a step, at most.
-        negatives: per anchor.
-        anchor_confidence: probability of its class from which a pixel may be an anchor, in [0, 1].
-        temperature: of the cosine similarities.
-        low_rank: classes that a pixel ranks before this place are likely, the first being 0.
-        high_rank: classes that a pixel ranks from this place on are hopeless.
-
-    Raises:
-        SeglabError: an attribute is outside its range.
-    """
-
-    dim: int = 256
-    queue: int = 30_000
-    first_queue: int = 50_000
-    enqueued: int = 4096
-    anchors: int = 256
-    negatives: int = 50
-    anchor_confidence: float = 0.3
-    temperature: float = 0.5
-    low_rank: int = 3
-    high_rank: int = 20
-
-    def __post_init__(self) -> None:
-        for name in ("dim", "queue", "first_queue", "enqueued", "anchors", "negatives"):
-            require(getattr(self, name) >= 1, f"contrast.{name}", getattr(self, name), "give 1 or more")
-        confidence, ranks = self.anchor_confidence, (self.low_rank, self.high_rank)
-        require(0 <= confidence <= 1, "contrast.anchor_confidence", confidence, "give a number in [0, 1]")
-        require(self.temperature > 0, "contrast.temperature", self.temperature, "give a positive number")
-        require(0 <= ranks[0] < ranks[1], "contrast.low_rank and high_rank", ranks, "give 0 <= low < high")
-
-
-class QueueContrast(nn.Module):
-    """InfoNCE of sure cells against the centre of their class and its queue of negatives (Wang et al., CVPR 2022).
-
-    Args:
-        settings: which embeddings are compared.
-        num_classes: K.
-    """
-
-    def __init__(self, settings: QueueSettings, num_classes: int) -> None:
-        super().__init__()
-        self.settings = settings
-        sizes = [settings.first_queue] + [settings.queue] * (num_classes - 1)
-        self.queue = ClassQueue(settings.dim, sizes, torch.float16)
-
-    def cells(
-        self,
-        embedding: Tensor,
-        key: Tensor,
-        logits: Tensor,
-        label: Tensor,
-        extent: Sequence[int],
-        unreliable: Tensor | None = None,
-    ) -> Cells:
-        """The cells of a batch.
-
-        Args:
-            embedding: B D h w, the student's.
-            key: B D h w, the teacher's.
-            logits: B K H W, the teacher's.
-            label: B H W, 255 on pixels that are not sure.
-            extent: height and width in pixels that the grid h w covers (``Network.extent``).
-            unreliable: B H W bool: pixels whose unlikely classes are negatives. None: labeled images, whose negatives
-                are the likely classes that they are not.
-        """
-        settings, grid = self.settings, embedding.shape[-2:]
-        probability = rows(at_cells(logits, grid, extent, 0.0)).float().softmax(1)
-        label = at_cells(label, grid, extent, IGNORE).flatten()
-        if unreliable is None:
-            negative = likely_negatives(probability, label, settings.low_rank)
-        else:
-            doubtful = at_cells(unreliable, grid, extent, False).flatten()
-            negative = unreliable_negatives(probability, doubtful, settings.low_rank, settings.high_rank)
-        return Cells(rows(embedding.float()), rows(key.float()), probability, label, negative)
-
-    def forward(self, cells: Cells, active: bool) -> Tensor:
-        """Mean over classes with anchors, a centre and negatives; only an ``active`` call adds to the queue."""
-        num_classes = cells.probability.shape[1]
-        classes = torch.arange(num_classes, device=cells.label.device)
-        sums = total(class_sums(cells.key, cells.label, num_classes))
-        sums, number = sums[:, :-1], sums[:, -1]
-        confident = cells.probability > self.settings.anchor_confidence  # N K
-        candidates = (cells.label.unsqueeze(1) == classes) & confident
-        anchor, valid = choose(candidates.T, self.settings.anchors)  # K n
-        negative, present = choose(cells.negative.T, self.settings.enqueued)
-        self.queue.enqueue(F.normalize(cells.key, dim=1).half()[negative], present & active)
-        row, filled = self.queue.draw(anchor.shape[1] * self.settings.negatives)
-
-        loss = info_nce(
-            F.normalize(cells.embedding[anchor.flatten()], dim=1),
-            F.normalize(sums, dim=1).repeat_interleave(anchor.shape[1], 0),
-            self.queue.storage,
-            self.settings.temperature,
-            index=row.view(anchor.numel(), self.settings.negatives),
-            pairs=16 * PAIRS if row.is_cuda else PAIRS // 4,  # few kernels there, what a cache holds here
-        ).view_as(anchor)
-        valid = valid & (filled & (number > 0)).unsqueeze(1)
-        by_class = torch.where(valid, loss, 0.0).sum(1) / valid.sum(1).clamp(min=1)
-        return by_class.sum() / valid.any(1).sum().clamp(min=1)

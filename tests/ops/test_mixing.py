@@ -6,12 +6,8 @@ from jsonargparse import ArgumentParser
 
 from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
+from seglab.ops.boxes import AreaBox, BetaBox, BoxSampler, FixedAreaBox, HalfBox
 from seglab.ops.mixing import (
-    AreaBox,
-    BetaBox,
-    BoxSampler,
-    FixedAreaBox,
-    HalfBox,
     Pixels,
     block_mask,
     class_mask,

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from seglab.labels import IGNORE
 from seglab.methods.base import Method
+from seglab.ops.boxes import FixedAreaBox
 from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_cross_entropy, pixel_mean, reverse_cross_entropy
 from seglab.ops.memory import Prototypes, class_sums
-from seglab.ops.mixing import CutOut, FixedAreaBox, Pixels
+from seglab.ops.mixing import CutOut, Pixels
 from seglab.ops.pseudo import PseudoLabel, hard_label
 from seglab.ops.ranks import total
 from seglab.ops.teacher import Teacher

@@ -8,10 +8,11 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
 from seglab.methods.base import Method
+from seglab.ops.boxes import BoxSampler, FixedAreaBox
 from seglab.ops.components import component_box
 from seglab.ops.losses import pixel_mean
 from seglab.ops.memory import ConfidenceBank
-from seglab.ops.mixing import BoxSampler, FixedAreaBox, Pixels, cutmix_partner, ground_truth, mix, select
+from seglab.ops.mixing import Pixels, cutmix_partner, ground_truth, mix, select
 from seglab.ops.pseudo import hard_label, pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.types import Batch, Output, require

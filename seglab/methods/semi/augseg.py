@@ -7,7 +7,8 @@ from torch import Tensor
 
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
-from seglab.ops.mixing import BetaBox, BoxSampler, Pixels, cutmix, cutmix_partner, cycled, ground_truth, mix
+from seglab.ops.boxes import BetaBox, BoxSampler
+from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, cycled, ground_truth, mix
 from seglab.ops.pseudo import image_confidence, pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import RandomIntensityView, View

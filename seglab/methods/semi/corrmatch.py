@@ -10,11 +10,12 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.networks.heads import correlation_head
+from seglab.ops.boxes import AreaBox, BoxSampler
 from seglab.ops.correlation import correlation_map, fill_regions, propagate, regions
 from seglab.ops.grid import last_map
 from seglab.ops.losses import kl_divergence, pixel_mean, weighted_cross_entropy
 from seglab.ops.memory import RunningThreshold
-from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix_partner, ground_truth, mix
+from seglab.ops.mixing import Pixels, cutmix_partner, ground_truth, mix
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.perturb import drop_channels, without_dropout
 from seglab.ops.pseudo import pixel_threshold, pseudo_label

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
-from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix_partner, ground_truth, mix
+from seglab.ops.boxes import BoxSampler, FixedAreaBox
+from seglab.ops.mixing import cutmix_partner, ground_truth, mix
 from seglab.ops.pseudo import hard_label
 from seglab.types import Batch, Output, require
 

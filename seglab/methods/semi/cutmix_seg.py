@@ -7,8 +7,9 @@ from torch import Tensor
 
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
+from seglab.ops.boxes import BoxSampler, FixedAreaBox
 from seglab.ops.losses import CONSISTENCY, pixel_mean, sigmoid_rampup
-from seglab.ops.mixing import BoxSampler, FixedAreaBox, Pixels, cutmix, cutmix_partner, ground_truth
+from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, ground_truth
 from seglab.ops.pseudo import batch_ratio, pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import NoView, View

@@ -8,8 +8,9 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
 from seglab.methods.base import Method
+from seglab.ops.boxes import AreaBox, BoxSampler
 from seglab.ops.losses import pixel_mean, squared_distance, standardised
-from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, one_hot
+from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, one_hot
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.perturb import drop_channels, without_dropout
 from seglab.ops.pseudo import class_aware_selection, hard_label

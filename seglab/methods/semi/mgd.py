@@ -9,8 +9,9 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.networks import NetworkFactory
+from seglab.ops.boxes import BoxSampler, FixedAreaBox
 from seglab.ops.losses import self_similarity
-from seglab.ops.mixing import BoxSampler, FixedAreaBox, cutmix_partner, ground_truth, mix
+from seglab.ops.mixing import cutmix_partner, ground_truth, mix
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import hard_label
 from seglab.ops.teacher import Frozen

@@ -8,8 +8,9 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.networks import Network, NetworkOfRun
+from seglab.ops.boxes import BetaBox, BoxSampler
 from seglab.ops.losses import cosine_rampup
-from seglab.ops.mixing import BetaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
+from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, ground_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.perturb import adversarial_noise
 from seglab.ops.pseudo import assisted, pixel_threshold, pseudo_label

@@ -9,14 +9,13 @@ from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
 from seglab.methods.base import Method
 from seglab.networks.heads import representation_head
-from seglab.ops.contrast import regional_contrast
-from seglab.ops.grid import at_cells, rows
 from seglab.ops.mixing import ClassMix, Mixing, Pixels, cutmix_partner, ground_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import image_ratio, pseudo_label
+from seglab.ops.regional_contrast import RegionalContrast, labelled_cells
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import FlipView, GeometricView, StrongView, View
-from seglab.types import Batch, Output, require
+from seglab.types import Batch, Output, require_shares
 
 
 class ReCo(Method):
@@ -41,11 +40,7 @@ class ReCo(Method):
         weak_threshold: confidence from which an unlabeled pixel is a query or a key, in [0, 1].
         strong_threshold: confidence from which a pixel counts in the weight of its image, and the student's from which
             it is too easy for a query, in [0, 1].
-        queries: pixels of each class that are compared.
-        keys: pixels of other classes for each of them.
-        active_keys: prefer classes that resemble the query's; else all alike.
-        temperature: of the cosine similarities.
-        dim: width of the embeddings.
+        contrast: which embeddings it compares.
         decay: share of the old teacher kept per step, after a warm-up.
         batch_statistics: the teacher's BatchNorm normalises with its own batch, not with running statistics.
         update_bn_on_strong: let mixed images enter the running statistics of batch normalisation.
@@ -60,11 +55,7 @@ class ReCo(Method):
         contrast_weight: float = 1.0,
         weak_threshold: float = 0.7,
         strong_threshold: float = 0.97,
-        queries: int = 256,
-        keys: int = 512,
-        active_keys: bool = True,
-        temperature: float = 0.5,
-        dim: int = 256,
+        contrast: RegionalContrast = RegionalContrast(),
         decay: float = 0.99,
         batch_statistics: bool = True,
         update_bn_on_strong: bool = False,
@@ -81,21 +72,15 @@ class ReCo(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        for name, value in (("weak_threshold", weak_threshold), ("strong_threshold", strong_threshold)):
-            require(0 <= value <= 1, f"ReCo.{name}", value, "give a confidence in [0, 1]")
-        for name, number in (("queries", queries), ("keys", keys), ("dim", dim)):
-            require(number >= 1, f"ReCo.{name}", number, "give 1 or more")
-        require(temperature > 0, "ReCo.temperature", temperature, "give a positive number")
-        self.weight, self.contrast_weight = weight, contrast_weight
+        require_shares(self, weak_threshold=weak_threshold, strong_threshold=strong_threshold)
+        self.weight, self.contrast_weight, self.contrast = weight, contrast_weight, contrast
         self.weak_threshold, self.strong_threshold = weak_threshold, strong_threshold
-        self.queries, self.keys, self.active_keys = queries, keys, active_keys
-        self.temperature, self.dim = temperature, dim
         self.decay, self.batch_statistics, self.update_bn_on_strong = decay, batch_statistics, update_bn_on_strong
         self.mixing, self.strong, self.flip = mixing, strong, flip
 
     def build(self) -> None:
         super().build()
-        head = representation_head(self.student.feature_channels, self.dim, depth=1, dropout=0.0)
+        head = representation_head(self.student.feature_channels, self.contrast.dim, depth=1, dropout=0.0)
         self.student.add_head("representation", head)  # a part of the student, so that the teacher averages it too
         self.teacher = Teacher(self.student, self.decay, batch_statistics=self.batch_statistics)
 
@@ -119,10 +104,7 @@ class ReCo(Method):
 
         trust = image_ratio(mixed.weight, self.strong_threshold, known)
         embedding, target, probability = (torch.cat(parts) for parts in zip(cells_l, cells_u, strict=True))
-        contrast = regional_contrast(
-            *(embedding, target, probability, self.strong_threshold, self.temperature),
-            *(self.queries, self.keys, self.active_keys),
-        )
+        contrast = self.contrast(embedding, target, probability, easy=self.strong_threshold)
         return {
             "supervised": self.supervised(out_l, labeled["mask"]),
             "unsupervised": self.weight * self.pixel_loss(out_u, mixed.label, trust, known),
@@ -131,7 +113,5 @@ class ReCo(Method):
 
     def cells(self, out: Output, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of each feature cell: embedding N D, label N or 255, and class probabilities N K without gradient."""
-        grid, extent = out.features.shape[-2:], self.student.extent(label.shape[-2:])
-        logits = rows(at_cells(out.logits.detach(), grid, extent, 0.0)).float()
-        embedding = rows(self.student.heads["representation"](out.features))
-        return embedding, at_cells(label, grid, extent, IGNORE).flatten(), logits.softmax(1)
+        embedding = self.student.heads["representation"](out.features)
+        return labelled_cells(embedding, out.logits, label, self.student.extent(label.shape[-2:]))

@@ -10,11 +10,11 @@ from seglab.labels import IGNORE
 from seglab.methods.base import Method
 from seglab.networks import Network
 from seglab.networks.heads import representation_head
-from seglab.ops.contrast import Cells, QueueContrast, QueueSettings
 from seglab.ops.losses import pixel_cross_entropy, pixel_mean
 from seglab.ops.mixing import CutMix, Mixing, cutmix_partner, ground_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import hard_label, lowest_entropy
+from seglab.ops.regional_contrast import Cells, QueueContrast, QueueSettings
 from seglab.ops.teacher import Teacher
 from seglab.types import Batch, require
 

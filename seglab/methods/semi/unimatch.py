@@ -7,7 +7,8 @@ from torch import Tensor
 
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
-from seglab.ops.mixing import AreaBox, BoxSampler, partner, paste
+from seglab.ops.boxes import AreaBox, BoxSampler
+from seglab.ops.mixing import partner, paste
 from seglab.ops.perturb import drop_channels, feature_noise, without_dropout
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
 from seglab.ops.views import StrongView, View

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
-from seglab.ops.mixing import AreaBox, BoxSampler, Pixels, cutmix, cutmix_partner, ground_truth
+from seglab.ops.boxes import AreaBox, BoxSampler
+from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, ground_truth
 from seglab.ops.perturb import complementary_dropout
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher

@@ -9,7 +9,8 @@ from pointwise import batch
 from torch import nn
 
 from seglab.methods import AEL
-from seglab.ops.mixing import AreaBox, Pixels, ground_truth
+from seglab.ops.boxes import AreaBox
+from seglab.ops.mixing import Pixels, ground_truth
 from seglab.types import SeglabError
 
 NO_BOX = AreaBox(probability=0.0)

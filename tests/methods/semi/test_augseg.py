@@ -9,7 +9,7 @@ from pointwise import OFF, batch
 from torch import Tensor
 
 from seglab.methods import AugSeg
-from seglab.ops.mixing import AreaBox, BoxSampler
+from seglab.ops.boxes import AreaBox, BoxSampler
 
 
 class Columns(BoxSampler):

@@ -12,7 +12,7 @@ from torch import nn
 from seglab.labels import label_space
 from seglab.methods import CorrMatch
 from seglab.networks.of_run import load_network
-from seglab.ops.mixing import AreaBox
+from seglab.ops.boxes import AreaBox
 
 NO_BOX = AreaBox(probability=0.0)
 CALM: dict[str, Any] = {"strong": OFF, "boxes": NO_BOX, "dropout": 0.0}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seglab.labels import IGNORE, LabelSpace
 from seglab.methods import CPS
 from seglab.networks import Segmenter
-from seglab.ops.mixing import FixedAreaBox
+from seglab.ops.boxes import FixedAreaBox
 from seglab.types import Batch, SeglabError
 
 NOWHERE = FixedAreaBox(probability=0.0)

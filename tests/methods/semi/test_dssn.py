@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from seglab.labels import IGNORE, LabelSpace
 from seglab.methods import DSSN
+from seglab.ops.boxes import AreaBox
 from seglab.ops.losses import standardised
-from seglab.ops.mixing import AreaBox, one_hot
+from seglab.ops.mixing import one_hot
 from seglab.ops.pseudo import class_aware_selection
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import NoView, View

@@ -17,8 +17,8 @@ from seglab.cli.config import check
 from seglab.labels import IGNORE, LabelSpace
 from seglab.launch.chain import read_chain
 from seglab.methods import MGD
+from seglab.ops.boxes import AreaBox
 from seglab.ops.losses import self_similarity
-from seglab.ops.mixing import AreaBox
 from seglab.types import Output, SeglabError
 
 CHAINS = [EXPERIMENTS / f"chain/{name}.yaml" for name in ("mgd_streets", "mgd_voc", "mgd_cityscapes", "psmt_voc")]

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from seglab.cli import main
 from seglab.labels import LabelSpace
 from seglab.methods import PSMT
+from seglab.ops.boxes import AreaBox
 from seglab.ops.losses import cosine_rampup
-from seglab.ops.mixing import AreaBox
 from seglab.ops.perturb import adversarial_noise
 from seglab.ops.pseudo import assisted
 from seglab.ops.teacher import AlternatingTeachers, Teacher

@@ -9,18 +9,18 @@ from torch import nn
 
 from seglab.labels import IGNORE
 from seglab.methods import ReCo
-from seglab.ops.contrast import regional_contrast
 from seglab.ops.memory import draw, draw_rows
 from seglab.ops.mixing import ClassMix, CutMix, CutOut
+from seglab.ops.regional_contrast import RegionalContrast
 from seglab.ops.views import FlipView
 from seglab.types import SeglabError
 
 CALM = {"strong": OFF, "flip": FlipView(0.0), "mixing": CutMix(probability=0.0)}
-SMALL = {"queries": 5, "keys": 7, "dim": 4}
+SMALL = RegionalContrast(dim=4, queries=5, keys=7)
 
 
 def reco(**arguments) -> ReCo:
-    return method(ReCo, **{"batch_statistics": False} | CALM | SMALL | arguments)
+    return method(ReCo, **{"batch_statistics": False} | CALM | {"contrast": SMALL} | arguments)
 
 
 def two_classes(count: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -31,7 +31,7 @@ def two_classes(count: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 @pytest.mark.parametrize("active_keys", [True, False])
 def test_contrast_of_queries_at_the_mean_of_their_class_and_512_orthogonal_keys(active_keys: bool) -> None:
-    loss = regional_contrast(*two_classes(), 0.97, 0.5, active_keys=active_keys)
+    loss = RegionalContrast(active_keys=active_keys)(*two_classes(), 0.97)
     assert loss.item() == pytest.approx(math.log(1 + 512 * math.exp(-2)), rel=1e-5) == pytest.approx(4.25265, rel=1e-5)
 
 
@@ -40,7 +40,7 @@ def test_keys_have_no_gradient_and_easy_pixels_are_no_queries() -> None:
     probability[0, 0] = 0.97
     probability[1, 0] = 0.96999
     embedding.data += torch.tensor([[0.1, 0.0], [0.0, 0.3], [0.2, 0.2], [0.3, 0.0], [0.0, 0.1], [0.2, 0.1]])
-    regional_contrast(embedding, label, probability, 0.97, 0.5).backward()
+    RegionalContrast()(embedding, label, probability, 0.97).backward()
     assert not embedding.grad[0].any()
     assert embedding.grad[1:].any(1).all()
 
@@ -48,14 +48,14 @@ def test_keys_have_no_gradient_and_easy_pixels_are_no_queries() -> None:
 def test_a_class_without_a_hard_pixel_counts_in_the_mean_as_0() -> None:
     embedding, label, probability = two_classes()
     probability[:3] = torch.tensor([1.0, 0.0])
-    loss = regional_contrast(embedding, label, probability, 0.97, 0.5)
+    loss = RegionalContrast()(embedding, label, probability, 0.97)
     assert loss.item() == pytest.approx(4.25265 / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("label", [[0] * 6, [IGNORE] * 6])
 def test_fewer_than_two_classes_are_a_loss_of_0_with_a_gradient(label: list[int]) -> None:
     embedding, _, probability = two_classes()
-    loss = regional_contrast(embedding, torch.tensor(label), probability, 0.97, 0.5)
+    loss = RegionalContrast()(embedding, torch.tensor(label), probability, 0.97)
     loss.backward()
     assert loss.item() == 0.0
     assert not embedding.grad.any()
@@ -71,9 +71,9 @@ def test_negatives_are_of_classes_like_the_querys_mean() -> None:
     embedding = torch.tensor([[1.0, 0.0], [0.8, 0.6], [-0.6, 0.8]])
     probability = torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # classes 1 and 2 are easy
     label = torch.arange(3)
-    active = regional_contrast(embedding, label, probability, 0.97, 0.5, 40_000, 1)
+    active = RegionalContrast(queries=40_000, keys=1)(embedding, label, probability, 0.97)
     assert 3 * active.item() == pytest.approx(0.48589, abs=0.003)
-    alike = regional_contrast(embedding, label, probability, 0.97, 0.5, 40_000, 1, active_keys=False)
+    alike = RegionalContrast(queries=40_000, keys=1, active_keys=False)(embedding, label, probability, 0.97)
     assert 3 * alike.item() == pytest.approx((0.51301 + 0.03995) / 2, abs=0.006)
 
 
@@ -82,7 +82,7 @@ def test_the_mean_of_a_class_is_that_of_its_embeddings_as_they_are() -> None:
     torch.manual_seed(0)
     embedding = torch.tensor([[4.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     probability = torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]])  # the query is the first pixel
-    loss = regional_contrast(embedding, torch.tensor([0, 0, 1]), probability, 0.97, 0.5, 4, 6)
+    loss = RegionalContrast(queries=4, keys=6)(embedding, torch.tensor([0, 0, 1]), probability, 0.97)
     positive = 4.0 / math.sqrt(4 * 4 + 1)
     assert 2 * loss.item() == pytest.approx(math.log(1 + 6 * math.exp(-positive / 0.5)), rel=1e-5)
 
@@ -120,10 +120,10 @@ def test_the_unlabeled_loss_weighs_an_image_by_its_share_of_confident_pixels() -
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_labeled_pixels_and_sure_unlabeled_ones_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labeled_pixels_and_sure_unlabeled_ones_are_compared() -> None:
     seen = []
-    monkeypatch.setattr("seglab.methods.semi.reco.regional_contrast", lambda *x: seen.extend(x) or x[0].sum() * 0)
     module, data = reco(weak_threshold=0.6), batch()
+    module.contrast = lambda *x, **_: seen.extend(x) or x[0].sum() * 0
     with torch.no_grad():
         module.teacher.network.encoder.weight.mul_(3.0)
     module.losses(data)

@@ -24,8 +24,8 @@ from seglab.methods import (
     UniMatchV2,
 )
 from seglab.networks import Network
+from seglab.ops.boxes import AreaBox, BoxSampler
 from seglab.ops.losses import CONSISTENCY
-from seglab.ops.mixing import AreaBox, BoxSampler
 from seglab.ops.views import StrongView
 from seglab.types import Output, SeglabError
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from seglab.labels import IGNORE
 from seglab.methods import U2PL
-from seglab.ops.contrast import Cells, QueueSettings
-from seglab.ops.mixing import ClassMix, CutMix, CutOut, HalfBox, Mixing, cutmix_partner, ground_truth
+from seglab.ops.boxes import HalfBox
+from seglab.ops.mixing import ClassMix, CutMix, CutOut, Mixing, cutmix_partner, ground_truth
+from seglab.ops.regional_contrast import Cells, QueueSettings
 
 SMALL = QueueSettings(dim=4, queue=20, first_queue=30)
 
