@@ -138,11 +138,9 @@ def lazy_instance(kind: type[Kind], **arguments: Any) -> Kind:
     fifth of the time in which ``seglab fit`` starts.
     """
     name = f"{kind.__module__}.{kind.__qualname__}"
-    if name not in globals():
-        globals()[name] = type(
-            name, (__getattr__("LazyInstance"), kind), {"__module__": __name__, "__qualname__": name}
-        )
-    return globals()[name](kind, arguments)
+    names = {"__module__": __name__, "__qualname__": name}
+    own: Any = type(name, (__getattr__("LazyInstance"), kind), names)  # a class each: it keeps what a call calls
+    return own(kind, arguments)
 
 
 # wandb-workspaces

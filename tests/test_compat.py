@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 from seglab import compat
+from seglab.ops.boxes import FixedAreaBox
 
 SOURCE = Path(compat.__file__).parent
 OPTIONAL = {"wandb-workspaces": "wandb_workspaces"}
@@ -72,6 +73,14 @@ def test_wandb_workspaces_become_specifications_and_come_back() -> None:
     again = compat.from_model(ws.Workspace, compat.to_model(workspace))
     assert again.name == "all", f"changed in wandb-workspaces {compat.installed('wandb-workspaces')}"
     assert len(compat.internal_names(workspace)) == 2
+
+
+def test_default_arguments_of_one_class_keep_settings_of_their_own() -> None:
+    first = compat.lazy_instance(FixedAreaBox, boxes=3, proportion=(0.1, 0.1))
+    compat.lazy_instance(FixedAreaBox)
+    box = first(1, 60, 60, torch.device("cpu"))
+    assert box.sum() < 0.2 * box.numel()  # with the settings of the second one it were half of the image
+    assert first.boxes == 3
 
 
 def test_nothing_else_touches_a_private_name_of_another_package() -> None:

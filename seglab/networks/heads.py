@@ -84,17 +84,6 @@ def representation_head(channels: int, dim: int, depth: int = 2, dropout: float 
     return nn.Sequential(*layers, nn.Conv2d(dim, dim, 1))
 
 
-def correlation_head(channels: int, num_classes: int, dim: int = 256) -> nn.Sequential:
-    """B channels h w -> B 2*num_classes h w: queries, then keys, of CorrMatch's correlation (Sun et al., CVPR 2024)."""
-    return nn.Sequential(
-        nn.Conv2d(channels, dim, 3, padding=1),
-        nn.BatchNorm2d(dim),
-        nn.ReLU(inplace=True),
-        nn.Dropout2d(0.1),
-        nn.Conv2d(dim, 2 * num_classes, 1),
-    )
-
-
 class TwoClassifiers(nn.Module):
     """The sum of a classifier and another one of its form, newly drawn: B D h w -> B K h w.
 

@@ -147,6 +147,21 @@ class BetaBox(BoxSampler):
         return mask & _chosen(batch, self.probability, device)
 
 
+@dataclass(frozen=True)
+class UniformBox(BoxSampler):
+    """One box of the image's own shape, the same in all images, whose share of the area is uniform in (0, 1] (RCCR)."""
+
+    def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
+        side = torch.rand((), device=device).sqrt()
+        inside = []
+        for length in (height, width):
+            number = (side * length).floor().clamp(min=1)
+            first = (torch.rand((), device=device) * (length - number + 1)).floor()
+            place = torch.arange(length, device=device)
+            inside.append((place >= first) & (place < first + number))
+        return (inside[0].unsqueeze(1) & inside[1]).expand(batch, -1, -1)
+
+
 def _uniform(shape: tuple[int, ...], low: float, high: float, device: torch.device) -> Tensor:
     return torch.empty(shape, device=device).uniform_(low, high)
 

@@ -1,5 +1,7 @@
 """Correlation of every position of a feature map with every other, and what pseudo-labels gain from it (CorrMatch)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,19 @@ def propagate(values: Tensor, correlation: Tensor) -> Tensor:
     """
     with torch.autocast(values.device.type, enabled=False):
         return (values.float().flatten(2) @ correlation).view_as(values)
+
+
+@torch.no_grad()
+def random_rows(correlation: Tensor, number: int, grid: Sequence[int]) -> Tensor:
+    """Maps of how random positions, the same in each image, correlate with all others: B number h w.
+
+    Args:
+        correlation: B h*w h*w.
+        number: of positions.
+        grid: h and w.
+    """
+    position = torch.randint(correlation.shape[1], (number,), device=correlation.device)
+    return correlation[:, position].unflatten(2, tuple(grid))
 
 
 def regions(maps: Tensor, level: float = 0.5) -> Tensor:

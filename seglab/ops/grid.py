@@ -31,6 +31,29 @@ def at_cells(x: Tensor, grid: Sequence[int], extent: Sequence[int], outside: flo
     return torch.where(inside_rows.unsqueeze(1) & inside_columns, x[..., row.unsqueeze(1), column], outside)
 
 
+def to_cells(maps: Tensor, grid: Sequence[int], extent: Sequence[int], align_corners: bool) -> Tensor:
+    """Maps of an image at the cells of a grid, bilinear: the other way than ``Network.restore``.
+
+    Args:
+        maps: B C H W; beyond their border they go on as they end.
+        grid: rows h and columns w.
+        extent: height and width in pixels that the grid covers (``Network.extent``).
+        align_corners: of the network.
+
+    Returns:
+        B C h w.
+    """
+    bottom, right = (whole - shown for whole, shown in zip(extent, maps.shape[-2:], strict=True))
+    padded = F.pad(maps, (0, right, 0, bottom), mode="replicate")
+    return F.interpolate(padded, list(grid), mode="bilinear", align_corners=align_corners)
+
+
+def cat_padded(parts: Sequence[Tensor], value: float) -> Tensor:
+    """Cells of batches with different grids as one batch: B1 P1 ..., B2 P2 ... -> B1+B2 P ..., filled with a value."""
+    most = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, [0, 0] * (part.ndim - 2) + [0, most - part.shape[1]], value=value) for part in parts])
+
+
 def rows(x: Tensor) -> Tensor:
     """Maps B C h w as one row per cell, B h w C flattened to N C."""
     return x.permute(0, 2, 3, 1).flatten(0, 2)

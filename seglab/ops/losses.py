@@ -253,6 +253,11 @@ def standardised(logits: Tensor) -> Tensor:
     return centred * (variance + 1e-12).rsqrt()
 
 
+def alignment(first: Tensor, second: Tensor, valid: Tensor) -> Tensor:
+    """Mean squared difference of logits B K H W, standardised over classes, on valid pixels B H W: scalar (DSSN)."""
+    return pixel_mean(squared_distance(standardised(first), standardised(second)), valid) / first.shape[1]
+
+
 def self_similarity(features: Tensor, grid: int) -> Tensor:
     """Cosines between the regions of an image, which are means of its feature map: B D h w -> B grid² grid².
 
@@ -356,9 +361,12 @@ def sigmoid_rampup(step: float, length: float) -> float:
     return math.exp(-5.0 * (1.0 - linear_rampup(step, length)) ** 2)
 
 
-def cosine_rampup(step: int, length: int) -> float:
-    """(1 - cos(pi t)) / 2 with t = step / length held in [0, 1]; 1.0 when length is 0 (PS-MT, Liu et al., 2022)."""
-    return (1.0 - math.cos(math.pi * linear_rampup(step, length))) / 2.0
+def cosine_rampup(step: int, length: int, start: int = 0) -> float:
+    """(1 - cos(pi t)) / 2 with t = (step - start) / length held in [0, 1] (PS-MT, Liu et al., 2022).
+
+    When length is 0 it is 1.0, from ``start`` on.
+    """
+    return (1.0 - math.cos(math.pi * linear_rampup(step - start, length))) / 2.0 if step >= start else 0.0
 
 
 def linear_rampup(step: float, length: float) -> float:

@@ -29,6 +29,12 @@ def ground_truth(image: Tensor, label: Tensor, valid: Tensor) -> Pixels:
     return Pixels(image, label, torch.ones_like(valid, dtype=torch.float32), valid)
 
 
+def soft_truth(image: Tensor, label: Tensor, valid: Tensor, num_classes: int) -> Pixels:
+    """``ground_truth`` with class probabilities of 0 and 1; pixels labelled 255 are as little known as padding."""
+    known = valid & (label != IGNORE)
+    return Pixels(image, one_hot(label, num_classes), known.float(), known)
+
+
 def one_hot(label: Tensor, num_classes: int) -> Tensor:
     """Classes B H W as probabilities B K H W float32; all 0 where the class is 255."""
     classes = torch.arange(num_classes, device=label.device).view(1, -1, 1, 1)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.compat import Dropout
-from seglab.types import require
+from seglab.types import require, require_least, require_positive
 
 
 def drop_channels(stages: Sequence[Tensor], share: float = 0.5) -> list[Tensor]:
@@ -117,6 +118,33 @@ def adversarial_noise(
         return [radius * d for d in _unit(found)]
 
 
+@dataclass(frozen=True)
+class AdversarialNoise:
+    """Adds ``adversarial_noise`` to an encoder's maps.
+
+    Attributes:
+        radius: length of the noise of an image, over all its maps together; 0: none.
+        probe: length of the direction along which the prediction is probed.
+
+    Raises:
+        SeglabError: an attribute is outside its range.
+    """
+
+    radius: float = 2.0
+    probe: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_least(self, 0, radius=self.radius)
+        require_positive(self, probe=self.probe)
+
+    def __call__(self, stages: Sequence[Tensor], decode: Callable[[Sequence[Tensor]], Tensor]) -> list[Tensor]:
+        """Stages with noise, of their own precision; ``decode`` as in ``adversarial_noise``."""
+        if not self.radius:
+            return list(stages)
+        noise = adversarial_noise(stages, decode, self.radius, self.probe)
+        return [stage + part.to(stage.dtype) for stage, part in zip(stages, noise, strict=True)]
+
+
 def _unit(parts: Sequence[Tensor]) -> list[Tensor]:
     """Each image's parts B ... divided by their common Euclidean length; zeros stay."""
     largest = torch.stack([x.flatten(1).abs().amax(1) for x in parts]).amax(0)  # first: squares of small numbers vanish
@@ -142,3 +170,14 @@ def without_dropout(module: nn.Module) -> Iterator[None]:
     finally:
         for part in active:
             part.training = True
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Inside the block, the module is in evaluation mode."""
+    mode = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(mode)

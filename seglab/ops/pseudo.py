@@ -42,7 +42,8 @@ def joint_label(output: Output) -> Tensor:
 def assisted(core: Tensor, assistant: Tensor, number: int) -> Tensor:
     """The assistant's logits of its ``number`` most probable classes, the core's of all others: B K H W each.
 
-    PS-MT's (Liu et al., CVPR 2022) filter of the teacher whose turn it is not.
+    PS-MT's (Liu et al., CVPR 2022) filter of the teacher whose turn it is not. In the published code an assistant's
+    logit of 0 is replaced, too; here it is a logit like any other.
     """
     least = assistant.topk(min(number, assistant.shape[1]), dim=1).values[:, -1:]
     return torch.where(assistant >= least, assistant, core)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from seglab.compat import copy_all, lerp_all
 from seglab.ops.norm import batch_norms
+from seglab.ops.perturb import evaluation_mode
+from seglab.ops.pseudo import assisted
 from seglab.types import Output, require
 
 
@@ -72,6 +74,11 @@ class Teacher(nn.Module):
     def apart(self, *images: Tensor, frozen: Sequence[bool] = ()) -> tuple[Output, ...]:
         """Several batches in one forward, each with statistics of its own, as ``Network.apart``."""
         return self.network.apart(*images, frozen=frozen)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def head(self, name: str, features: Tensor) -> Tensor:
+        """What one of the network's further heads (``Network.heads``) makes of features, without gradient."""
+        return self.network.heads[name](features)  # type: ignore[index, operator]
 
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
@@ -142,6 +149,24 @@ class AlternatingTeachers(nn.Module):
         """The first one's output with the mean of both logits."""
         first, second = self.first(image), self.second(image)
         return first._replace(logits=(first.logits + second.logits) / 2)
+
+    def assisted(self, image: Tensor, step: int, number: int) -> Output:
+        """The output of the one whose turn it is; logits are the mean of its own and of its ``assisted`` ones.
+
+        Args:
+            image: B 3 H W.
+            step: as for ``turn``.
+            number: most probable classes of which the other's logits count.
+        """
+        current, other = self.turn(step)
+        answer: Output = current(image)
+        return answer._replace(logits=(answer.logits + assisted(answer.logits, other(image).logits, number)) / 2)
+
+    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """Mean logits B K H W of both, in evaluation mode, for an encoder's stages; a gradient reaches those."""
+        with evaluation_mode(self):
+            both = [part.network.decode(stages, size) for part in (self.first, self.second)]  # type: ignore[operator]
+        return torch.stack([out.logits for out in both]).mean(0)
 
     def update(self, student: nn.Module, step: int) -> None:
         """Move those whose turn it is towards the student. Call it once per optimiser step."""

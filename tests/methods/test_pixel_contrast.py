@@ -105,8 +105,8 @@ def test_a_memory_gives_the_keys_of_the_next_step() -> None:
     module, addition = build(memory=4, enqueued=2)
     data = batch([RED] * 3 + [GREEN] * 3, [0] * 3 + [1] * 3)
     assert addition.losses(module, data)["pixel_contrast"].item() == 0.0
-    assert addition.pixels.filled.tolist() == [2, 2]
-    assert addition.means.filled.tolist() == [1, 1]
+    assert addition.latest.pixels.filled.tolist() == [2, 2]
+    assert addition.latest.means.filled.tolist() == [1, 1]
     loss = addition.losses(module, data)["pixel_contrast"]
     assert loss.item() == pytest.approx(SCALE * math.log(1 + 3 * math.exp(-10)), rel=1e-3)
     loss.backward()
@@ -116,7 +116,7 @@ def test_means_are_of_each_image_and_class() -> None:
     module, addition = build(memory=4, enqueued=1)
     data = batch([RED, SLANT, GREEN], [0, 0, 1])
     addition.losses(module, data)
-    keys, label = addition.means.contents()
+    keys, label = addition.latest.means.contents()
     mean = torch.nn.functional.normalize(torch.tensor([0.9, 0.3]), dim=0)
     torch.testing.assert_close(keys[label == 0], mean[None], atol=1e-3, rtol=1e-3)
     assert keys[label == 1].tolist() == [[0.0, 1.0]]
@@ -164,7 +164,7 @@ def test_it_resumes_bit_for_bit(camvid: Path, tmp_path: Path) -> None:
     assert same(weights(whole), weights(resumed))
     assert rows(whole) == rows(resumed)
     assert float(rows(whole)[-1]["train/loss/pixel_contrast"] or 1) > 0
-    assert weights(whole)["additions.0.pixels.filled"].sum() > 0
+    assert weights(whole)["additions.0.latest.pixels.filled"].sum() > 0
 
 
 def test_two_ranks_have_one_memory(camvid: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_two_ranks_have_one_memory(camvid: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     zero, one = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)["state"] for rank in (0, 1))
     assert same(zero, one)
-    assert zero["additions.0.pixels.filled"].sum() > 0
+    assert zero["additions.0.latest.pixels.filled"].sum() > 0
 
 
 def test_losses_do_not_wait_for_the_device(no_host_sync) -> None:

@@ -12,15 +12,14 @@ from seglab.methods.base import Method
 from seglab.ops.boxes import FixedAreaBox
 from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_cross_entropy, pixel_mean, reverse_cross_entropy
-from seglab.ops.memory import Prototypes, class_sums
+from seglab.ops.memory import Prototypes
 from seglab.ops.mixing import CutOut, Pixels
-from seglab.ops.pseudo import PseudoLabel, hard_label
+from seglab.ops.nearness import denoised_label, image_means, log_nearness
+from seglab.ops.pseudo import hard_label
 from seglab.ops.ranks import total
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import StrongView, View
-from seglab.types import Batch, Output, require
-
-FEWEST = 10  # cells of a class in an image that make a mean
+from seglab.types import Batch, Output, require_positive, require_shares
 
 
 class ProDA(Method):
@@ -52,8 +51,6 @@ class ProDA(Method):
         hidden: largest share of the strong view that a box hides.
     """
 
-    prototypes: Prototypes
-
     def __init__(
         self,
         decay: float = 0.999,
@@ -69,8 +66,8 @@ class ProDA(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(temperature > 0, "ProDA.temperature", temperature, "give a positive number")
-        require(0 <= threshold <= 1, "ProDA.threshold", threshold, "give a probability in [0, 1]")
+        require_positive(self, temperature=temperature)
+        require_shares(self, threshold=threshold)
         self.decay, self.momentum, self.temperature, self.threshold = decay, momentum, temperature, threshold
         self.cross_entropy, self.reverse = cross_entropy, reverse
         self.smoothness, self.structure, self.strong = smoothness, structure, strong
@@ -86,10 +83,8 @@ class ProDA(Method):
         sums = torch.zeros(self.num_classes, self.student.feature_channels + 1, device=self.device)
         for sample in self.one_pass("unlabeled"):  # mean over images of the mean of an image
             out = self.student(sample["image"])
-            own = class_sums(rows(out.features), self.at_cells(hard_label(out.logits), out).flatten(), self.num_classes)
-            number = own[:, -1:]
-            mean = torch.cat([own[:, :-1] / number.clamp(min=1), torch.ones_like(number)], 1)
-            sums += torch.where(number >= FEWEST, mean, 0.0)
+            label = self.at_cells(hard_label(out.logits), out).flatten()
+            sums += image_means(rows(out.features), label, self.num_classes)
         self.prototypes.start(total(sums))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -97,9 +92,9 @@ class ProDA(Method):
         image, valid = target["image"], target["valid"]
 
         answer = target["answer"] = self.teacher(image)
-        near = self.nearness(answer).exp()  # B K h w
+        near = log_nearness(answer.features, self.prototypes, self.temperature).exp()  # B K h w
         soft = self.warmup(image).logits.float().softmax(1)
-        label, confidence = corrected(soft, self.student.restore(near, image.shape[-2:]))
+        label, confidence = denoised_label(soft, self.student.restore(near, image.shape[-2:]))
         trusted = valid & (confidence >= self.threshold)
         self.log_pseudo_quality(label, trusted)
 
@@ -108,7 +103,8 @@ class ProDA(Method):
         out_s, out_t, out_v = self.student(source["image"]), self.student(image), self.student(strong.image)
 
         shown = self.at_cells(torch.where(valid, strong.label, IGNORE), answer) != IGNORE
-        apart = F.kl_div(self.nearness(out_v), near, reduction="none").mean(1)  # B h w
+        ours = log_nearness(out_v.features, self.prototypes, self.temperature)
+        apart = F.kl_div(ours, near, reduction="none").mean(1)  # B h w
         self.prototypes.update(rows(answer.features), self.at_cells(hard_label(answer.logits), answer).flatten())
         return {
             "supervised": self.supervised(out_s, source["mask"]),
@@ -118,23 +114,6 @@ class ProDA(Method):
             "structure": self.structure * pixel_mean(apart, shown),
         }
 
-    def nearness(self, out: Output) -> Tensor:
-        """Log of softmax over classes of -distance from the prototypes / temperature: B K h w (equation 5)."""
-        prototypes = self.prototypes.mean.clone()  # they move before the backward pass
-        with torch.autocast(out.features.device.type, enabled=False):
-            distance = torch.cdist(rows(out.features.float()), prototypes)  # N K
-        distance = distance.masked_fill(~self.prototypes.seen, 1e4)
-        batch, _, height, width = out.features.shape
-        log_share = (-distance / self.temperature).log_softmax(1)
-        return log_share.view(batch, height, width, -1).permute(0, 3, 1, 2)
-
     def at_cells(self, label: Tensor, out: Output) -> Tensor:
         """B h w labels at the cells of an output's features."""
         return at_cells(label, out.features.shape[-2:], self.student.extent(label.shape[-2:]), IGNORE)
-
-
-def corrected(soft: Tensor, near: Tensor) -> PseudoLabel:
-    """The most probable class of soft labels B K H W times nearness, and its probability (equation 3)."""
-    product = soft * near
-    confidence, label = (product / product.sum(1, keepdim=True).clamp(min=1e-12)).max(1)
-    return PseudoLabel(label, confidence)

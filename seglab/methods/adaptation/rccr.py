@@ -1,7 +1,7 @@
 """RCCR: a region of a target image looks the same to the student in a source image as to the teacher in its own."""
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seglab.labels import IGNORE
 from seglab.methods.adaptation.dacs import DACS
-from seglab.networks import Network
+from seglab.ops.boxes import UniformBox
 from seglab.ops.contrast import info_nce
 from seglab.ops.grid import at_cells, rows
 from seglab.ops.losses import pixel_mean
@@ -18,7 +18,7 @@ from seglab.ops.mixing import Pixels, classmix, cycled, ground_truth, mix, stret
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import batch_ratio, pseudo_label
 from seglab.ops.teacher import Teacher
-from seglab.types import Batch, Output, require
+from seglab.types import Batch, require, require_positive, require_shares
 
 HEAD = "region"
 
@@ -62,11 +62,11 @@ class RCCR(DACS):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(temperature > 0, "RCCR.temperature", temperature, "give a positive number")
-        require(0 <= sure <= 1, "RCCR.sure", sure, "give a confidence in [0, 1]")
+        require_positive(self, temperature=temperature)
+        require_shares(self, sure=sure)
         require(min(cells // 2, kept, dim) >= 1, "RCCR.cells", cells, "give 2 or more, of 1 step or more")
         self.contrast_weight, self.temperature, self.sure = contrast_weight, temperature, sure
-        self.cells, self.kept, self.dim = cells, kept, dim
+        self.cells, self.kept, self.dim, self.region = cells, kept, dim, UniformBox()
 
     def build(self) -> None:
         super().build()
@@ -89,8 +89,8 @@ class RCCR(DACS):
         mixed = classmix(truth, unlabeled)
         size, grid = target["image"].shape[-2:], answer.features.shape[-2:]
         extent = self.student.extent(size)
-        region = square(grid[0], grid[1], answer.features.device)  # h w
-        pasted = stretch(region[None], *extent)[:, : size[0], : size[1]]
+        region = self.region(1, grid[0], grid[1], answer.features.device)  # 1 h w
+        pasted = stretch(region, *extent)[:, : size[0], : size[1]]
         other = mix(pasted, unlabeled, cycled(truth, len(label), size))
 
         strong, strong_other = self.strong(mixed.image), self.strong(other.image)
@@ -99,42 +99,19 @@ class RCCR(DACS):
             out_m, out_o = self.student(strong), self.student(strong_other)
 
         label_t, label_o = (
-            at_cells(torch.where(part.valid, part.label, IGNORE), grid, extent, IGNORE) for part in (unlabeled, other)
+            at_cells(torch.where(part.valid, part.label, IGNORE), grid, extent, IGNORE).flatten()
+            for part in (unlabeled, other)
         )
-        sure = at_cells(target["valid"] & (confidence > self.sure), grid, extent, False)
-        contrast = self.contrast(self.embed(self.student, out_o), self.embed_teacher(answer), label_o, label_t)
+        sure = at_cells(target["valid"] & (confidence > self.sure), grid, extent, False)  # B h w
+        ours = rows(F.normalize(self.student.heads[HEAD](out_o.features).float(), dim=1))
+        theirs = rows(F.normalize(self.teacher.head(HEAD, answer.features).float(), dim=1))
+        self.recent.push(ours.detach(), label_o)
+        self.recent.push(theirs, label_t)
+        negatives, labels = self.recent.all()
+        contrast = info_nce(ours, theirs, negatives, self.temperature, labels=(label_t, labels)).view_as(sure)
         growing = math.exp(-5 * (1 - math.sqrt(self.progress)))
         return {
             "supervised": self.supervised(out_s, source["mask"]),
             "mixed": self.weight * self.pixel_loss(out_m, mixed.label, mixed.weight, mixed.valid),
             "contrast": growing * self.contrast_weight * pixel_mean(contrast, region & sure),
         }
-
-    def contrast(self, ours: Tensor, theirs: Tensor, label_o: Tensor, label_t: Tensor) -> Tensor:
-        """B h w for embeddings B D h w of the image with a region, and of the target image by the teacher."""
-        self.recent.push(rows(ours.detach()), label_o.flatten())
-        self.recent.push(rows(theirs), label_t.flatten())
-        negatives, labels = self.recent.all()
-        return info_nce(
-            rows(ours), rows(theirs), negatives, self.temperature, labels=(label_t.flatten(), labels)
-        ).view_as(label_t)
-
-    def embed(self, network: Network, out: Output) -> Tensor:
-        """B D h w of unit length."""
-        return F.normalize(network.heads[HEAD](out.features).float(), dim=1)
-
-    @torch.no_grad()
-    def embed_teacher(self, out: Output) -> Tensor:
-        return self.embed(cast(Network, self.teacher.network), out)
-
-
-def square(height: int, width: int, device: torch.device) -> Tensor:
-    """h w bool, True in a box of the grid's own shape whose share of the area is uniform in (0, 1]."""
-    side = torch.rand((), device=device).sqrt()
-    inside = []
-    for length in (height, width):
-        number = (side * length).floor().clamp(min=1)
-        first = (torch.rand((), device=device) * (length - number + 1)).floor()
-        place = torch.arange(length, device=device)
-        inside.append((place >= first) & (place < first + number))
-    return inside[0].unsqueeze(1) & inside[1]

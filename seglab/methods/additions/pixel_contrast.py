@@ -8,11 +8,12 @@ from seglab.labels import IGNORE
 from seglab.methods.base import Addition, Method
 from seglab.networks.heads import projection_head
 from seglab.ops.contrast import supervised_info_nce
-from seglab.ops.grid import at_cells
-from seglab.ops.memory import ClassQueue, choose, hard_and_easy
+from seglab.ops.grid import at_cells, cat_padded
+from seglab.ops.memory import hard_and_easy
 from seglab.ops.norm import frozen_statistics, replace_norms
+from seglab.ops.pixel_memory import PixelMemory
 from seglab.ops.pseudo import hard_label, pseudo_label
-from seglab.types import Batch, Output, require
+from seglab.types import Batch, Output, require_least, require_positive, require_shares
 
 
 class PixelContrast(Addition):
@@ -62,12 +63,10 @@ class PixelContrast(Addition):
         threshold: float = 0.95,
     ) -> None:
         super().__init__()
-        for name, value in (("temperature", temperature), ("base_temperature", base_temperature)):
-            require(value > 0, f"PixelContrast.{name}", value, "give a positive number")
-        for name, number in (("samples", samples), ("views", views), ("dim", dim), ("enqueued", enqueued)):
-            require(number >= 1, f"PixelContrast.{name}", number, "give 1 or more")
-        require(memory >= 0, "PixelContrast.memory", memory, "give 0 or more")
-        require(0 <= threshold <= 1, "PixelContrast.threshold", threshold, "give a confidence in [0, 1]")
+        require_positive(self, temperature=temperature, base_temperature=base_temperature)
+        require_least(self, 1, samples=samples, views=views, dim=dim, enqueued=enqueued)
+        require_least(self, 0, memory=memory)
+        require_shares(self, threshold=threshold)
         self.weight, self.temperature, self.base_temperature = weight, temperature, base_temperature
         self.samples, self.views, self.dim, self.warmup = samples, views, dim, warmup
         self.memory, self.enqueued = memory, enqueued
@@ -79,8 +78,7 @@ class PixelContrast(Addition):
         self.head = projection_head(method.student.feature_channels, self.dim)
         replace_norms(self.head)
         if self.memory:
-            sizes = [self.memory] * method.num_classes
-            self.pixels, self.means = (ClassQueue(self.dim, sizes, torch.float16) for _ in range(2))
+            self.latest = PixelMemory(method.num_classes, self.memory, self.enqueued, self.dim)
 
     def losses(self, method: Method, batch: Batch) -> dict[str, Tensor]:
         labeled = batch["labeled"]
@@ -92,18 +90,16 @@ class PixelContrast(Addition):
                 label, confidence = pseudo_label(self.answer(method, unlabeled, out).logits)
                 sure = unlabeled["valid"] & (confidence >= self.threshold)
                 parts.append(self.cells(method, out, torch.where(sure, label, IGNORE)))
-        most = max(part[1].shape[1] for part in parts)
-        embedding = torch.cat([F.pad(part[0], (0, 0, 0, most - part[0].shape[1])) for part in parts])  # B P dim
-        label, predicted = (
-            torch.cat([F.pad(part[i], (0, most - part[i].shape[1]), value=IGNORE) for part in parts]) for i in (1, 2)
-        )
+        embeddings, labels, guesses = zip(*parts, strict=True)
+        embedding = cat_padded(embeddings, 0.0)
+        label, predicted = cat_padded(labels, IGNORE), cat_padded(guesses, IGNORE)
 
         index, anchor_label = hard_and_easy(label, predicted, method.num_classes, self.views, self.samples)
         anchors = embedding.flatten(0, 1)[index]
         if self.memory:
-            keys, key_label = (torch.cat(x) for x in zip(self.pixels.contents(), self.means.contents(), strict=True))
+            keys, key_label = self.latest.contents()
             loss = supervised_info_nce(anchors, keys, anchor_label, key_label, self.temperature)
-            self.remember(embedding.detach(), label, method.num_classes)
+            self.latest.append(embedding.detach(), label)
         else:
             loss = supervised_info_nce(anchors, anchors, anchor_label, anchor_label, self.temperature, same_rows=True)
         mean = loss.sum() / (anchor_label != IGNORE).sum().clamp(min=1)
@@ -117,15 +113,3 @@ class PixelContrast(Addition):
             embedding = F.normalize(self.head(out.features.float()), dim=1).flatten(2).transpose(1, 2)
         predicted = at_cells(hard_label(out.logits.detach()), grid, extent, IGNORE)
         return embedding, at_cells(label, grid, extent, IGNORE).flatten(1), predicted.flatten(1)
-
-    def remember(self, embedding: Tensor, label: Tensor, num_classes: int) -> None:
-        """Add pixels of each class and image, and their means, to the memory."""
-        member = label.unsqueeze(1) == torch.arange(num_classes, device=label.device).unsqueeze(1)  # B K P
-        index, valid = choose(member.flatten(0, 1), self.enqueued)  # B*K n
-        pair = torch.arange(len(index), device=label.device)
-        of_class = pair % num_classes
-        pixels = embedding[(pair // num_classes).unsqueeze(1), index]  # B*K n dim
-        self.pixels.append(pixels.flatten(0, 1), torch.where(valid, of_class.unsqueeze(1), IGNORE).flatten())
-        with torch.autocast(embedding.device.type, enabled=False):
-            means = F.normalize(member.float() @ embedding, dim=2)  # B K dim
-        self.means.append(means.flatten(0, 1), torch.where(member.any(2).flatten(), of_class, IGNORE))

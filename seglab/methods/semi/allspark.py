@@ -8,9 +8,10 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
 from seglab.networks.allspark import AllSparkBlock
+from seglab.ops.perturb import evaluation_mode
 from seglab.ops.pseudo import hard_label
 from seglab.ops.views import StrongView, View
-from seglab.types import Batch, require
+from seglab.types import Batch, require, require_least
 
 
 class AllSpark(Method):
@@ -48,8 +49,7 @@ class AllSpark(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        for name, number in (("heads", heads), ("grid", grid)):
-            require(number >= 1, f"AllSpark.{name}", number, "give 1 or more")
+        require_least(self, 1, heads=heads, grid=grid)
         require(0 <= dropout < 1, "AllSpark.dropout", dropout, "give a share in [0, 1)")
         self.weight, self.memory_from = weight, memory_from
         self.heads, self.dropout, self.grid, self.strong = heads, dropout, grid, strong
@@ -64,10 +64,8 @@ class AllSpark(Method):
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
         image, valid = unlabeled["image"], unlabeled["valid"]
 
-        self.student.eval()
-        with torch.no_grad():
+        with torch.no_grad(), evaluation_mode(self.student):
             answer = unlabeled["answer"] = self.student(image)
-        self.student.train(self.training)
         label = hard_label(answer.logits)
         self.log_pseudo_quality(label, valid)
 

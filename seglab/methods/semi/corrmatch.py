@@ -1,18 +1,15 @@
 """CorrMatch: pseudo-labels spread to the pixels and regions that correlate with confident ones."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
-from seglab.networks.heads import correlation_head
+from seglab.networks.correlation import CorrelationHead
 from seglab.ops.boxes import AreaBox, BoxSampler
-from seglab.ops.correlation import correlation_map, fill_regions, propagate, regions
-from seglab.ops.grid import last_map
+from seglab.ops.correlation import fill_regions
 from seglab.ops.losses import kl_divergence, pixel_mean, weighted_cross_entropy
 from seglab.ops.memory import RunningThreshold
 from seglab.ops.mixing import Pixels, cutmix_partner, ground_truth, mix
@@ -20,7 +17,7 @@ from seglab.ops.norm import frozen_statistics
 from seglab.ops.perturb import drop_channels, without_dropout
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
 from seglab.ops.views import StrongView, View
-from seglab.types import Batch, require
+from seglab.types import Batch, require, require_least, require_shares
 
 
 class CorrMatch(Method):
@@ -36,13 +33,7 @@ class CorrMatch(Method):
             + 1/4 [mean of z^c on both views]
 
     Deviations:
-        The code halves the sum of the losses -> the sum, so with SGD its learning rates are halved in recipes.
-        The CutMix partner may be another crop of the same image -> the neighbour in the batch; a labeled image at batch
-            1. Pasted boxes are labelled in evaluation mode -> in training mode like all else, with dropout off.
-        Labeled and weak images are normalised as one batch -> each with statistics of their own.
-        Strong views and perturbed features enter the running statistics of batch normalisation -> only with
-            ``update_bn_on_strong``.
-        Channels of the two maps that DeepLabV3+ reads are dropped -> of all maps.
+        Those of ``UniMatch``, of which this is made.
         The threshold leaves out the padding of the mixed images -> of the images that it is made of.
         The last position of the map is never a region's -> it is.
         Kept: the target of KL is the unmixed image's, inside the boxes too.
@@ -73,10 +64,8 @@ class CorrMatch(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(0 <= threshold <= 1, "CorrMatch.threshold", threshold, "give a confidence in [0, 1]")
-        require(0 <= momentum <= 1, "CorrMatch.momentum", momentum, "give the share kept, in [0, 1]")
-        require(0 <= correlation_weight <= 1, "CorrMatch.correlation_weight", correlation_weight, "give 0 to 1")
-        require(regions >= 0, "CorrMatch.regions", regions, "give a number of positions, or 0 for none")
+        require_shares(self, threshold=threshold, momentum=momentum, correlation_weight=correlation_weight)
+        require_least(self, 0, regions=regions)
         require(0 <= dropout < 1, "CorrMatch.dropout", dropout, "give a share in [0, 1)")
         self.weight, self.correlation_weight, self.regions, self.dropout = weight, correlation_weight, regions, dropout
         self.update_bn_on_strong, self.strong, self.boxes = update_bn_on_strong, strong, boxes
@@ -84,7 +73,7 @@ class CorrMatch(Method):
 
     def build(self) -> None:
         super().build()
-        self.student.add_head("correlation", correlation_head(self.student.coarsest_channels(), self.num_classes))
+        self.student.add_head("correlation", CorrelationHead(self.student.coarsest_channels(), self.num_classes))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
@@ -97,25 +86,24 @@ class CorrMatch(Method):
         self.threshold.update(label, confidence, valid, self.num_classes)
         trusted = pixel_threshold(confidence, self.threshold.value)
         self.log_pseudo_quality(label, trusted > 0)
-        spread, correlation = self.propagated(stages, logits)
+        head = cast(CorrelationHead, self.student.heads["correlation"])
+        spread, correlation = head.propagate(self.student, stages, logits)
 
         truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
         view = Pixels(self.strong(weak), label, trusted, valid)
         box = self.boxes(len(weak), size[0], size[1], weak.device)
         mixed = mix(box, cutmix_partner(view, truth), view)
-        region = self.regions_of(correlation, stages, size) & (mixed.valid & ~box).unsqueeze(1)
+        region = head.random_regions(self.student, stages, correlation, size, self.regions)
+        region = region & (mixed.valid & ~box).unsqueeze(1)
         filled, kept = fill_regions(mixed.label, mixed.weight > 0, region, self.threshold.value)
 
         frozen = not self.update_bn_on_strong
         stages_l, stages_s = self.student.encode_apart(labeled["image"], mixed.image, frozen=(False, frozen))
-        out_l, out_s, out_f = self.student.decode_apart(
-            [stages_l, stages_s, drop_channels(stages, self.dropout)],
-            [labeled["image"].shape[-2:], size, size],
-            frozen=(False, frozen, frozen),
-        )
-        spread_l, _ = self.propagated(stages_l, out_l.logits)
+        dropped, sizes = drop_channels(stages, self.dropout), [labeled["image"].shape[-2:], size, size]
+        out_l, out_s, out_f = self.student.decode_apart([stages_l, stages_s, dropped], sizes, (False, frozen, frozen))
+        spread_l, _ = head.propagate(self.student, stages_l, out_l.logits)
         with frozen_statistics(self.student, frozen):
-            spread_s, _ = self.propagated(stages_s, out_s.logits)
+            spread_s, _ = head.propagate(self.student, stages_s, out_s.logits)
 
         soft = mixed.weight * kl_divergence(logits.float().softmax(1), out_s.logits)
         spread_loss = weighted_cross_entropy(spread, label, trusted, valid)
@@ -128,21 +116,3 @@ class CorrMatch(Method):
             "feature_consistency": self.weight * self.pixel_loss(out_f, label, trusted, valid),
             "correlation": self.weight * 0.5 * spread_loss,
         }
-
-    def propagated(self, stages: Sequence[Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits B K H W, without their gradient, propagated by the correlation B h*w h*w, and that itself."""
-        features, size = last_map(stages), logits.shape[-2:]
-        query, key = self.student.heads["correlation"](features).chunk(2, 1)
-        correlation = correlation_map(query, key)
-        height, width = self.student.extent(size)
-        known = F.pad(logits.detach(), (0, width - size[1], 0, height - size[0]), mode="replicate")
-        align = self.student.align_corners
-        cells = F.interpolate(known, features.shape[-2:], mode="bilinear", align_corners=align)
-        return self.student.restore(propagate(cells, correlation), size), correlation
-
-    def regions_of(self, correlation: Tensor, stages: Sequence[Tensor], size: Sequence[int]) -> Tensor:
-        """B regions H W bool, of random positions, the same in each image."""
-        grid = last_map(stages).shape[-2:]
-        position = torch.randint(correlation.shape[1], (self.regions,), device=correlation.device)
-        rows = correlation.detach()[:, position].unflatten(2, grid)
-        return regions(self.student.restore(rows, size))

@@ -6,17 +6,16 @@ import torch
 from torch import Tensor
 
 from seglab.compat import lazy_instance
-from seglab.labels import IGNORE
 from seglab.methods.base import Method
 from seglab.ops.boxes import AreaBox, BoxSampler
-from seglab.ops.losses import pixel_mean, squared_distance, standardised
-from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, one_hot
+from seglab.ops.losses import alignment
+from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, soft_truth
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.perturb import drop_channels, without_dropout
 from seglab.ops.pseudo import class_aware_selection, hard_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import RandomIntensityView, StrongView, View
-from seglab.types import Batch, Output, Sample, require
+from seglab.types import Batch, Output, require, require_least, require_shares
 
 
 class DSSN(Method):
@@ -28,17 +27,10 @@ class DSSN(Method):
     are drawn together.
 
     Deviations:
-        The sum of the losses is halved, its alignment on Cityscapes too -> the sum; with SGD, learning rates are halved
-            in recipes.
+        Those of ``UniMatch``; the alignment on Cityscapes is halved once more -> it is not.
         The teacher normalises with its batch during the first epoch -> with running statistics.
         Padding counts in the alignment and in the highest probability of a class -> it does not.
         Logits of equal values make the alignment NaN -> they are 0 after it.
-        The CutMix partner may be another crop of the same image -> the neighbour in the batch; a labeled image at batch
-            1.
-        Labeled and weak images are normalised as one batch -> each with statistics of their own.
-        Strong views and perturbed features enter the running statistics of batch normalisation -> only with
-            ``update_bn_on_strong``.
-        Channels of the two maps that DeepLabV3+ reads are dropped -> of all maps.
 
     Args:
         weight: of the image level, the mean over both strong views.
@@ -75,15 +67,13 @@ class DSSN(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        for name, value in (("share", share), ("least", least)):
-            require(0 <= value <= 1, f"DSSN.{name}", value, "give a number in [0, 1]")
+        require_shares(self, share=share, least=least)
+        require_least(self, 0, teacher_from=teacher_from)
         require(0 <= dropout < 1, "DSSN.dropout", dropout, "give a share in [0, 1)")
-        require(teacher_from >= 0, "DSSN.teacher_from", teacher_from, "give 0 or more steps")
         self.weight, self.feature_weight, self.align_weight = weight, feature_weight, align_weight
         self.class_aware, self.share, self.least = class_aware, share, least
         self.dropout, self.teacher_from, self.decay = dropout, teacher_from, decay
-        self.update_bn_on_strong = update_bn_on_strong
-        self.strong, self.second, self.boxes = strong, second, boxes
+        self.update_bn_on_strong, self.strong, self.second, self.boxes = update_bn_on_strong, strong, second, boxes
 
     def build(self) -> None:
         super().build()
@@ -100,7 +90,7 @@ class DSSN(Method):
         with without_dropout(self.student):
             own = self.student.decode(stages, size).logits.detach().float().softmax(1)
 
-        truth = self.truth(labeled)
+        truth = soft_truth(labeled["image"], labeled["mask"], labeled["valid"], self.num_classes)
         views = [Pixels(self.second(self.strong(weak)), taught, valid.float(), valid) for _ in range(2)]
         mixed = [cutmix(self.boxes, cutmix_partner(view, truth), view) for view in views]
 
@@ -110,18 +100,14 @@ class DSSN(Method):
             out_f = [self.student.decode(drop_channels(stages, self.dropout), size) for _ in range(2)]
         image = [self.learned(out, view.label, view.valid) for out, view in zip(out_s, mixed, strict=True)]
         feature = [self.learned(out, own, valid) for out in out_f]
-        align = self.alignment(out_s, mixed[0].valid & mixed[1].valid) + self.alignment(out_f, valid)
+        align = alignment(out_s[0].logits, out_s[1].logits, mixed[0].valid & mixed[1].valid)
+        align = align + alignment(out_f[0].logits, out_f[1].logits, valid)
         return {
             "supervised": self.supervised(out_l, labeled["mask"]),
             "image": self.weight * (self.global_step >= self.teacher_from) * torch.stack(image).mean(),
             "feature": self.feature_weight * torch.stack(feature).mean(),
             "align": self.align_weight * align,
         }
-
-    def truth(self, labeled: Sample) -> Pixels:
-        """Labeled images with class probabilities of 0 and 1."""
-        known = labeled["valid"] & (labeled["mask"] != IGNORE)
-        return Pixels(labeled["image"], one_hot(labeled["mask"], self.num_classes), known.float(), known)
 
     def selected(self, probability: Tensor, valid: Tensor) -> Tensor:
         """B H W bool: the pixels whose labels the loss trusts."""
@@ -132,8 +118,3 @@ class DSSN(Method):
     def learned(self, out: Output, probability: Tensor, valid: Tensor) -> Tensor:
         """Cross-entropy with the most probable classes of the selected pixels, over the number of valid ones."""
         return self.pixel_loss(out, hard_label(probability), self.selected(probability, valid).float(), valid)
-
-    def alignment(self, pair: Any, valid: Tensor) -> Tensor:
-        """Mean squared difference of two outputs' logits, standardised over classes, on valid pixels B H W."""
-        first, second = (standardised(out.logits) for out in pair)
-        return pixel_mean(squared_distance(first, second), valid) / self.num_classes

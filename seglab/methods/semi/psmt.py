@@ -1,22 +1,22 @@
 """PS-MT: two teachers that learn in turn, and a student whose features they disturb."""
 
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from seglab.compat import lazy_instance
 from seglab.methods.base import Method
-from seglab.networks import Network, NetworkOfRun
+from seglab.networks import NetworkOfRun
 from seglab.ops.boxes import BetaBox, BoxSampler
 from seglab.ops.losses import cosine_rampup
 from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, ground_truth
 from seglab.ops.norm import frozen_statistics
-from seglab.ops.perturb import adversarial_noise
-from seglab.ops.pseudo import assisted, pixel_threshold, pseudo_label
+from seglab.ops.perturb import AdversarialNoise
+from seglab.ops.pseudo import pseudo_label
 from seglab.ops.teacher import AlternatingTeachers, Teacher
 from seglab.ops.views import StrongView, View
-from seglab.types import Batch, Output, require
+from seglab.types import Batch, Output, require, require_least, require_shares
 
 
 class PSMT(Method):
@@ -35,7 +35,6 @@ class PSMT(Method):
         A first direction of length 0.000001, which float32 loses beside the features -> of length 1.
         Teachers normalise with their batch, and their running statistics follow the student, too -> only their own
             images with ``batch_statistics``, else the student's statistics alone.
-        An assistant's logit of 0 is replaced by the other's -> it is a logit like any other.
         The CutMix partner is drawn at random -> the neighbour in the batch; a labeled image at batch 1.
         On Cityscapes boxes of three images are pasted one over the other -> boxes of one image, overlaps toggle.
         Mixed views enter the running statistics of batch normalisation -> only with ``update_bn_on_strong``.
@@ -47,8 +46,7 @@ class PSMT(Method):
         decay: share of the old teacher kept per step.
         period: steps for which a teacher follows the student; an epoch in the paper.
         assistant: most probable classes of which the other teacher's logits count.
-        radius: length of the noise on the features of an image; 0: none.
-        probe: length of the direction along which the teachers' prediction is probed.
+        noise: on the features of an image.
         sup_only_steps: steps before the unlabeled term and the turns begin.
         first, second: runs whose students the teachers begin as; empty: as the student.
         batch_statistics: the teachers' BatchNorm normalises with its own batch, except under noise.
@@ -67,8 +65,7 @@ class PSMT(Method):
         decay: float = 0.996,
         period: int = 100,
         assistant: int = 7,
-        radius: float = 2.0,
-        probe: float = 1.0,
+        noise: AdversarialNoise = AdversarialNoise(),
         sup_only_steps: int = 0,
         first: str = "",
         second: str = "",
@@ -79,16 +76,12 @@ class PSMT(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(0 <= threshold <= 1, "PSMT.threshold", threshold, "give a confidence in [0, 1]")
-        for name, number in (("period", period), ("assistant", assistant)):
-            require(number >= 1, f"PSMT.{name}", number, "give 1 or more")
-        require(radius >= 0, "PSMT.radius", radius, "give a length, or 0 for no noise")
-        require(probe > 0, "PSMT.probe", probe, "give a positive length")
+        require_shares(self, threshold=threshold)
+        require_least(self, 1, period=period, assistant=assistant)
         require(bool(first) == bool(second), "PSMT.first and second", (first, second), "give two runs or none")
         self.weight, self.ramp_up, self.threshold = weight, ramp_up, threshold
         self.decay, self.period, self.assistant = decay, period, assistant
-        self.radius, self.probe, self.sup_only_steps = radius, probe, sup_only_steps
-        self.first, self.second = first, second
+        self.noise, self.sup_only_steps, self.first, self.second = noise, sup_only_steps, first, second
         self.batch_statistics, self.update_bn_on_strong = batch_statistics, update_bn_on_strong
         self.strong, self.boxes = strong, boxes
 
@@ -101,25 +94,20 @@ class PSMT(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         labeled, unlabeled = batch["labeled"], batch["unlabeled"]
-        weak, valid = unlabeled["image"], unlabeled["valid"]
-        active = self.global_step >= self.sup_only_steps
 
-        current, other = self.teacher.turn(self.global_step)
-        answer = current(weak)
-        logits = (answer.logits + assisted(answer.logits, other(weak).logits, self.assistant)) / 2
-        unlabeled["answer"] = answer._replace(logits=logits)
-        label, confidence = pseudo_label(logits)
+        answer = unlabeled["answer"] = self.teacher.assisted(unlabeled["image"], self.global_step, self.assistant)
+        label, confidence = pseudo_label(answer.logits)
         self.log_pseudo_quality(label, confidence >= self.threshold)
 
         truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
-        view = Pixels(self.strong(weak), label, confidence, valid)
+        view = Pixels(self.strong(unlabeled["image"]), label, confidence, unlabeled["valid"])
         mixed = cutmix(self.boxes, cutmix_partner(view, truth), view)
-        trusted = mixed.valid & (pixel_threshold(mixed.weight, self.threshold) > 0)
+        trusted = mixed.valid & (mixed.weight >= self.threshold)
 
         out_l = self.disturbed(self.strong(labeled["image"]))
         with frozen_statistics(self.student, not self.update_bn_on_strong):
             out_u = self.disturbed(mixed.image)
-        weight = self.weight * cosine_rampup(self.global_step - self.sup_only_steps, self.ramp_up) * active
+        weight = self.weight * cosine_rampup(self.global_step, self.ramp_up, self.sup_only_steps)
         return {
             "supervised": self.supervised(out_l, labeled["mask"]),
             "unsupervised": weight * self.pixel_loss(out_u, mixed.label, mixed.weight, trusted),
@@ -128,15 +116,5 @@ class PSMT(Method):
     def disturbed(self, image: Tensor) -> Output:
         """The student's output from features with the noise that changes the teachers' prediction most."""
         stages, size = self.student.encode(image), image.shape[-2:]
-        if not self.radius:
-            return self.student.decode(stages, size)
-
-        def teach(stages: Any) -> Tensor:
-            both = (cast(Network, part.network) for part in (self.teacher.first, self.teacher.second))
-            return torch.stack([net.decode(stages, size).logits for net in both]).mean(0)
-
-        self.teacher.eval()
-        noise = adversarial_noise(stages, teach, self.radius, self.probe)
-        self.teacher.train(self.training)
-        stages = [x + r.to(x.dtype) for x, r in zip(stages, noise, strict=True)]
+        stages = self.noise(stages, partial(self.teacher.decode, size=size))
         return self.student.decode(stages, size)

@@ -1,6 +1,6 @@
 """U2PL: pixels too uncertain to be labelled still tell which classes they are not."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,15 +8,15 @@ from torch import Tensor
 from seglab.compat import lazy_instance
 from seglab.labels import IGNORE
 from seglab.methods.base import Method
-from seglab.networks import Network
 from seglab.networks.heads import representation_head
 from seglab.ops.losses import pixel_cross_entropy, pixel_mean
 from seglab.ops.mixing import CutMix, Mixing, cutmix_partner, ground_truth
 from seglab.ops.norm import frozen_statistics
+from seglab.ops.perturb import evaluation_mode
 from seglab.ops.pseudo import hard_label, lowest_entropy
 from seglab.ops.regional_contrast import Cells, QueueContrast, QueueSettings
 from seglab.ops.teacher import Teacher
-from seglab.types import Batch, require
+from seglab.types import Batch, require_shares
 
 
 class U2PL(Method):
@@ -64,7 +64,7 @@ class U2PL(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(0 <= unreliable <= 1, "U2PL.unreliable", unreliable, "give a share in [0, 1]")
+        require_shares(self, unreliable=unreliable)
         self.unreliable, self.weight, self.contrast_weight = unreliable, weight, contrast_weight
         self.sup_only_steps, self.decay = sup_only_steps, decay
         self.batch_statistics, self.update_bn_on_strong, self.mixing = batch_statistics, update_bn_on_strong, mixing
@@ -81,9 +81,8 @@ class U2PL(Method):
         share = self.unreliable * (1 - self.progress)
         active = self.global_step >= self.sup_only_steps
 
-        self.teacher.eval()
-        answer = unlabeled["answer"] = self.teacher(unlabeled["image"])
-        self.teacher.train(self.training)
+        with evaluation_mode(self.teacher):
+            answer = unlabeled["answer"] = self.teacher(unlabeled["image"])
         own = ground_truth(unlabeled["image"], hard_label(answer.logits), unlabeled["valid"])
         self.log_pseudo_quality(own.label, lowest_entropy(answer.logits, own.valid, 1 - share))
         truth = ground_truth(labeled["image"], labeled["mask"], labeled["valid"])
@@ -114,6 +113,4 @@ class U2PL(Method):
 
     def embeddings(self, features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Of the student, with gradient, and of the teacher, from their features: B D h w each."""
-        with torch.no_grad():
-            key = cast(Network, self.teacher.network).heads["representation"](target)
-        return self.student.heads["representation"](features), key
+        return self.student.heads["representation"](features), self.teacher.head("representation", target)

@@ -13,9 +13,9 @@ from spaces import classes
 from seglab.cli import main
 from seglab.launch.chain import read_chain
 from seglab.methods import ProDA, ProDADistillation
-from seglab.methods.adaptation.proda import corrected
 from seglab.networks import DeepLabV2
 from seglab.ops.losses import pixel_cross_entropy, reverse_cross_entropy
+from seglab.ops.nearness import denoised_label, log_nearness
 from seglab.types import Output
 
 
@@ -28,6 +28,10 @@ def proda(number: int = 3, **arguments: Any) -> Any:
     module.prototypes.mean.copy_(torch.randn(number, number))
     module.prototypes.seen.fill_(True)
     return module
+
+
+def nearness(module: Any, out: Output) -> torch.Tensor:
+    return log_nearness(out.features, module.prototypes, module.temperature)
 
 
 def at(*distances: float) -> tuple[Any, Output]:
@@ -48,12 +52,12 @@ def test_soft_labels_are_corrected_as_on_the_card(
     distances: tuple[float, ...], near: tuple[float, ...] | None, right: tuple[float, ...], label: int
 ) -> None:
     module, out = at(*distances)
-    nearness = module.nearness(out).exp()
+    theirs = nearness(module, out).exp()
     if near:
-        torch.testing.assert_close(nearness, map_of(*near), atol=1e-5, rtol=0)
+        torch.testing.assert_close(theirs, map_of(*near), atol=1e-5, rtol=0)
     soft = map_of(0.2, 0.5, 0.3)
-    torch.testing.assert_close(soft * nearness / (soft * nearness).sum(), map_of(*right), atol=1e-5, rtol=0)
-    found = corrected(soft, nearness)
+    torch.testing.assert_close(soft * theirs / (soft * theirs).sum(), map_of(*right), atol=1e-5, rtol=0)
+    found = denoised_label(soft, theirs)
     assert (found.label.item(), found.confidence.item()) == (label, pytest.approx(max(right), abs=1e-5))
 
 
@@ -70,7 +74,7 @@ def test_the_losses_of_the_card() -> None:
 def test_the_structure_of_the_card() -> None:
     student, out = at(1.0, 2.0, 4.0)
     teacher, _ = at(1.0, 1.0, 4.0)
-    apart = F.kl_div(student.nearness(out), teacher.nearness(out).exp(), reduction="none")
+    apart = F.kl_div(nearness(student, out), nearness(teacher, out).exp(), reduction="none")
     assert apart.sum().item() == pytest.approx(0.119132, abs=1e-5)
     assert apart.mean(1).item() == pytest.approx(0.039711, abs=1e-5)
 
@@ -78,7 +82,7 @@ def test_the_structure_of_the_card() -> None:
 def test_a_class_without_a_prototype_is_never_near() -> None:
     module, out = at(1.0, 2.0, 3.0)
     module.prototypes.seen[0] = False
-    assert module.nearness(out).exp()[0, 0].item() == 0
+    assert nearness(module, out).exp()[0, 0].item() == 0
 
 
 def test_the_terms_of_a_step() -> None:

@@ -1,5 +1,6 @@
 """AEL: which pixels are pasted, from whom, and the weights of its consistency."""
 
+from dataclasses import replace
 from typing import Any
 
 import pointwise
@@ -9,16 +10,19 @@ from pointwise import batch
 from torch import nn
 
 from seglab.methods import AEL
+from seglab.ops.adaptive_mixing import AdaptiveCopyPaste, AdaptiveCutMix
 from seglab.ops.boxes import AreaBox
 from seglab.ops.mixing import Pixels, ground_truth
 from seglab.types import SeglabError
 
 NO_BOX = AreaBox(probability=0.0)
+NO_PASTE = AdaptiveCopyPaste(probability=0.0)
+NO_CUT = AdaptiveCutMix(component_area=1.0, boxes=NO_BOX)
 
 
 def ael(classes: Any = ("a", "b"), **arguments: Any) -> Any:
     torch.manual_seed(0)
-    settings: dict[str, Any] = {"threshold": 0.0, "paste": 0.0, "boxes": NO_BOX, "component_area": 1.0, "sampling": 0.0}
+    settings: dict[str, Any] = {"threshold": 0.0, "copy_paste": NO_PASTE, "cutmix": NO_CUT, "sampling": 0.0}
     return pointwise.method(AEL, classes=classes, **settings | arguments)
 
 
@@ -64,14 +68,14 @@ def test_well_learned_classes_are_sampled_less() -> None:
 
 
 def test_badly_learned_classes_are_pasted_from_the_neighbour() -> None:
-    module = ael(("road", "car", "bus"), paste=1.0, pasted_classes=1)
+    module = ael(("road", "car", "bus"), copy_paste=AdaptiveCopyPaste(probability=1.0, classes=1))
     image = torch.rand(2, 3, 2, 3)
     label = torch.tensor([[[0, 1, 2], [0, 1, 255]], [[1, 1, 0], [2, 2, 2]]])
     truth = ground_truth(image, label, torch.ones(2, 2, 3, dtype=torch.bool))
     seen = set()
     for seed in range(30):
         torch.manual_seed(seed)
-        mixed = module.copy_paste(truth)
+        mixed = module.copy_paste(truth, module.bank, module.pasted)
         found = [
             c for c in (1, 2) if torch.equal(mixed.label, torch.where(label.roll(1, 0) == c, label.roll(1, 0), label))
         ]
@@ -80,12 +84,12 @@ def test_badly_learned_classes_are_pasted_from_the_neighbour() -> None:
         assert torch.equal(mixed.image, torch.where(where.unsqueeze(1), image.roll(1, 0), image))
         seen.update(found)
     assert seen == {1, 2}
-    module.paste = 0.0
-    assert torch.equal(module.copy_paste(truth).image, image)
+    assert torch.equal(NO_PASTE(truth, module.bank, module.pasted).image, image)
 
 
 def test_a_partner_that_shows_the_class_is_preferred_and_its_component_is_cut() -> None:
-    module = ael(candidates=4, component_area=0.0, class_area=0.05)
+    module = ael()
+    cutmix = AdaptiveCutMix(candidates=4, component_area=0.0, class_area=0.05, boxes=NO_BOX)
     module.bank.draw = lambda number, *_: torch.ones(number, dtype=torch.long)
     label = torch.zeros(4, 8, 8, dtype=torch.long)
     label[0] = 1  # the image itself is no partner
@@ -94,7 +98,7 @@ def test_a_partner_that_shows_the_class_is_preferred_and_its_component_is_cut() 
     image = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 8, 8)
     pool = Pixels(image, label, torch.ones(4, 8, 8), torch.ones(4, 8, 8, dtype=torch.bool))
     for _ in range(10):
-        mixed = module.cutmix(pool, pool)
+        mixed = cutmix(pool, pool, module.bank)
         assert len(mixed.image) == 1
         expected = torch.zeros(8, 8)
         expected[2:5, 3:6] = 2.0
@@ -103,11 +107,11 @@ def test_a_partner_that_shows_the_class_is_preferred_and_its_component_is_cut() 
 
     label[2] = 0  # nobody shows it: any other image, and any box
     partners = set()
-    module.boxes = AreaBox(area=(0.5, 0.5), ratio=1.0, probability=1.0)
-    module.component_area = 0.5
+    boxes = AreaBox(area=(0.5, 0.5), ratio=1.0, probability=1.0)
+    cutmix = replace(cutmix, component_area=0.5, boxes=boxes)
     for seed in range(30):
         torch.manual_seed(seed)
-        mixed = module.cutmix(pool, pool)
+        mixed = cutmix(pool, pool, module.bank)
         (value,) = mixed.image.unique()[1:].tolist()
         partners.add(value)
         assert 0.2 < (mixed.image[0, 0] == value).float().mean() < 0.6
@@ -124,7 +128,7 @@ def test_the_bank_follows_the_student_on_what_was_pasted() -> None:
 
 
 def test_a_single_image_gets_a_box_of_the_labeled_one() -> None:
-    module, data = ael(component_area=0.0), batch(1)
+    module, data = ael(cutmix=AdaptiveCutMix(component_area=0.0, boxes=NO_BOX)), batch(1)
     data["labeled"]["mask"].fill_(1)
     module.bank.draw = lambda number, *_: torch.ones(number, dtype=torch.long)
     images: list[torch.Tensor] = []
@@ -134,5 +138,18 @@ def test_a_single_image_gets_a_box_of_the_labeled_one() -> None:
 
 
 def test_some_class_must_be_pasted() -> None:
-    with pytest.raises(SeglabError, match=r"AEL.never_pasted is \['a', 'b'\]: leave a class"):
-        ael(never_pasted=("a", "b"))
+    with pytest.raises(SeglabError, match=r"AEL.copy_paste.never is \['a', 'b'\]: leave a class"):
+        ael(copy_paste=AdaptiveCopyPaste(never=("a", "b")))
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "value"),
+    [
+        (AdaptiveCopyPaste, "probability", -0.5),
+        (AdaptiveCopyPaste, "classes", 0),
+        (AdaptiveCutMix, "candidates", 0),
+    ],
+)
+def test_a_wrong_setting_of_its_mixing_is_named(part: Any, setting: str, value: float) -> None:
+    with pytest.raises(SeglabError, match=f"{part.__name__}.{setting} is {value}"):
+        part(**{setting: value})

@@ -83,9 +83,9 @@ def test_regions_give_labels_to_pixels_below_the_threshold() -> None:
         module.student.encoder.weight[1, 0] = 8.0
         module.student.encoder.bias.copy_(torch.tensor([4.5, 0.0]))
     whole = torch.ones(2, 1, 4, 8, dtype=torch.bool)
-    module.regions_of = lambda *of: ~whole
+    module.student.heads["correlation"].random_regions = lambda *of: ~whole
     without = module.losses(data)["consistency"].item()
-    module.regions_of = lambda *of: whole
+    module.student.heads["correlation"].random_regions = lambda *of: whole
     filled = module.losses(data)["consistency"].item()
     logits = torch.tensor([[4.5, 8.0], [4.5, 4.0]])
     loss = nn.functional.cross_entropy(logits, torch.tensor([1, 1]), reduction="none")
@@ -95,19 +95,20 @@ def test_regions_give_labels_to_pixels_below_the_threshold() -> None:
 
 def test_regions_stay_out_of_pasted_boxes_and_padding() -> None:
     module, data = corrmatch(threshold=0.0, boxes=Everywhere()), batch()
-    module.regions_of = lambda *of: torch.ones(2, 1, 4, 6, dtype=torch.bool)
+    module.student.heads["correlation"].random_regions = lambda *of: torch.ones(2, 1, 4, 6, dtype=torch.bool)
     pasted = module.losses(data)["consistency"].item()
-    module.regions_of = lambda *of: torch.zeros(2, 1, 4, 6, dtype=torch.bool)
+    module.student.heads["correlation"].random_regions = lambda *of: torch.zeros(2, 1, 4, 6, dtype=torch.bool)
     assert pasted == module.losses(data)["consistency"].item()
 
 
 def test_propagated_logits_are_those_of_the_map_without_their_gradient() -> None:
     module, data = corrmatch(), batch()
     out = module.student(data["labeled"]["image"])
-    spread, correlation = module.propagated([out.features], out.logits)
+    head = module.student.heads["correlation"]
+    spread, correlation = head.propagate(module.student, [out.features], out.logits)
     expected = torch.einsum("bki,bij->bkj", out.logits.flatten(2), correlation)
     torch.testing.assert_close(spread.flatten(2), expected)
-    spread, _ = module.propagated([out.features.detach()], out.logits)
+    spread, _ = head.propagate(module.student, [out.features.detach()], out.logits)
     (gradient,) = torch.autograd.grad(spread.sum(), out.logits, allow_unused=True)
     assert gradient is None
 

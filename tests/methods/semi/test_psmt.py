@@ -18,12 +18,13 @@ from seglab.labels import LabelSpace
 from seglab.methods import PSMT
 from seglab.ops.boxes import AreaBox
 from seglab.ops.losses import cosine_rampup
-from seglab.ops.perturb import adversarial_noise
+from seglab.ops.perturb import AdversarialNoise, adversarial_noise
 from seglab.ops.pseudo import assisted
 from seglab.ops.teacher import AlternatingTeachers, Teacher
 from seglab.types import Output, SeglabError
 
-CALM: dict[str, Any] = {"strong": OFF, "boxes": AreaBox(probability=0.0), "radius": 0.0, "batch_statistics": False}
+NONE = AdversarialNoise(radius=0.0)
+CALM: dict[str, Any] = {"strong": OFF, "boxes": AreaBox(probability=0.0), "noise": NONE, "batch_statistics": False}
 
 
 class Decoded(pointwise.Pointwise):
@@ -150,11 +151,11 @@ def test_labeled_images_are_strong_views_with_noise_on_their_features(no_host_sy
         def __call__(self, image: Tensor) -> Tensor:
             return image / 2
 
-    module, data = psmt(strong=Dark(), radius=0.0), batch()
+    module, data = psmt(strong=Dark()), batch()
     plain = module.losses(data)["supervised"]
     out = module.student(data["labeled"]["image"] / 2)
     assert plain.item() == pytest.approx(module.supervised(out, data["labeled"]["mask"]).item(), rel=1e-6)
-    module.radius = 2.0
+    module.noise = AdversarialNoise()
     with no_host_sync:
         disturbed = module.losses(data)
     assert disturbed["supervised"].item() > plain.item()

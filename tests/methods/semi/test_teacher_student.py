@@ -24,6 +24,7 @@ from seglab.methods import (
     UniMatchV2,
 )
 from seglab.networks import Network
+from seglab.ops.adaptive_mixing import AdaptiveCopyPaste, AdaptiveCutMix
 from seglab.ops.boxes import AreaBox, BoxSampler
 from seglab.ops.losses import CONSISTENCY
 from seglab.ops.views import StrongView
@@ -427,7 +428,9 @@ def test_gradient_reaches_all_of_the_student_and_nothing_of_the_teacher(kind: ty
 @pytest.mark.parametrize("kind", [k for k in ALL if k not in (CWBASS, MeanTeacher)])
 @pytest.mark.parametrize("update_bn_on_strong", [True, False])
 def test_strong_views_stay_out_of_the_running_statistics(kind: type[Method], update_bn_on_strong: bool) -> None:
-    unmixed = {"paste": 0.0} if kind is AEL else {}  # else its labeled images are mixed, too
+    unmixed = (
+        {"copy_paste": AdaptiveCopyPaste(probability=0.0)} if kind is AEL else {}
+    )  # else its labeled images are mixed, too
     module, data = method(kind, Normed, update_bn_on_strong=update_bn_on_strong, **unmixed), batch()
     clean = method(kind, Normed).student
     clean.load_state_dict(module.student.state_dict())
@@ -445,7 +448,7 @@ def test_losses_are_float32_and_equal_in_bfloat16_up_to_rounding(kind: type[Meth
     calm: dict[type[Method], dict[str, Any]] = {
         MeanTeacher: {"weight": 1.0},
         CWBASS: {"limits": (0.0, 0.0)},
-        AEL: {"threshold": 0.0, "boxes": NO_BOX, "component_area": 1.0, "sampling": 0.0},
+        AEL: {"threshold": 0.0, "cutmix": AdaptiveCutMix(component_area=1.0, boxes=NO_BOX), "sampling": 0.0},
     }
     module, data = method(kind, **calm.get(kind, CALM | {"threshold": 0.0})), batch()
     if module.has_teacher:
@@ -490,9 +493,7 @@ def test_a_step_never_waits_for_the_device(kind: type[Method], no_host_sync: Any
         (CorrMatch, "regions", -1),
         (CorrMatch, "dropout", 1.0),
         (AEL, "threshold", 1.5),
-        (AEL, "paste", -0.5),
-        (AEL, "candidates", 0),
-        (AEL, "pasted_classes", 0),
+        (AEL, "sampling", -0.5),
         (AEL, "gamma", -1.0),
         (CWBASS, "gamma", -1.0),
         (CWBASS, "confidence_decay", 1.1),
