@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from spaces import classes
 from torch import Tensor, nn
 
 from seglab.evaluation import Whole
 from seglab.labels import LabelSpace, label_space
 from seglab.methods import Method, Schedule
 from seglab.networks import Network
-from seglab.ops.boxes import BoxSampler
+from seglab.ops.boxes import AreaBox, BoxSampler
 from seglab.ops.losses import CrossEntropy
 from seglab.ops.views import StrongView
 from seglab.types import Batch, Output, SideOutput
 
 OFF = StrongView(jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
+NO_BOX = AreaBox(probability=0.0)
+CALM: dict[str, Any] = {"strong": OFF, "boxes": NO_BOX}  # student and teacher see the same
 
 
 class Pointwise(Network):
@@ -49,11 +52,77 @@ class TwoHeads(Pointwise):
         )
 
 
+class Decoded(Pointwise):
+    """With a decoder behind a map of 8 channels, so that there are features to perturb."""
+
+    def __init__(self, space: LabelSpace) -> None:
+        super().__init__(classes(8))
+        self.decoder = nn.Conv2d(8, space.num_classes, 1)
+
+    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
+        return Output(self.decoder(stages[-1]), stages[-1])
+
+
+class TwoStages(Decoded):
+    """The image before that map as a finer stage, which the decoder does not use."""
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return [image, *super().encode(image)]
+
+
+class Normed(Decoded):
+    """With batch normalisation in encoder and decoder, and dropout."""
+
+    def __init__(self, space: LabelSpace) -> None:
+        super().__init__(space)
+        self.encoder = nn.Sequential(self.encoder, nn.BatchNorm2d(8))
+        self.decoder = nn.Sequential(nn.BatchNorm2d(8), nn.Dropout(0.5), self.decoder)
+
+
 class Everywhere(BoxSampler):
     """A box as large as the image."""
 
     def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
         return torch.ones(batch, height, width, dtype=torch.bool, device=device)
+
+
+class Halves(BoxSampler):
+    """The left half of the image, then the right half, and so on."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, batch: int, height: int, width: int, device: torch.device) -> Tensor:
+        left = torch.arange(width, device=device) < width // 2
+        self.calls += 1
+        return (left if self.calls % 2 else ~left).expand(batch, height, width)
+
+
+def sharpen(network: nn.Module, factor: float) -> None:
+    """Confidences from 0.5 to almost 1, of a network with a decoder."""
+    middle = network(torch.full((1, 3, 1, 1), 0.5)).logits.flatten()  # of a pixel between the others, undecided below
+    with torch.no_grad():
+        network.decoder.bias.sub_(middle)  # type: ignore[union-attr]
+        for parameter in network.decoder.parameters():  # type: ignore[union-attr]
+            parameter.mul_(factor)
+
+
+def constant(network: nn.Module, *probabilities: float) -> None:
+    """Make a network with a decoder predict these probabilities everywhere."""
+    with torch.no_grad():
+        network.decoder.weight.zero_()  # type: ignore[union-attr]
+        network.decoder.bias.copy_(torch.tensor(probabilities).clamp(1e-20).log())  # type: ignore[union-attr]
+
+
+def expected_consistency(logits: Tensor, label: Tensor, kept: Tensor, valid: Tensor) -> float:
+    """Sum of the kept pixels' cross-entropy over the number of valid ones."""
+    loss = nn.functional.cross_entropy(logits, label, reduction="none")
+    return (loss * (kept & valid)).sum().item() / valid.sum().item()
+
+
+def decoded(kind: type[Method], network: type[Network] = Decoded, **arguments: Any) -> Any:
+    """``method`` on a network with a decoder."""
+    return method(kind, network=network, **arguments)
 
 
 def method(kind: type[Method], classes: Sequence[str] = ("a", "b"), **arguments: Any) -> Any:

@@ -1,40 +1,23 @@
 """AllSpark against its equations: attention between channels, the semantic memory, and what the method learns from."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pointwise
 import pytest
 import torch
-from pointwise import OFF, batch
+from pointwise import OFF, TwoStages, batch
 from probes import fit_command, only_run, weights
-from spaces import classes
-from torch import Tensor, nn
+from torch import nn
 
 from seglab.cli import main
-from seglab.labels import LabelSpace
 from seglab.methods import AllSpark
 from seglab.networks.allspark import AllSparkBlock, ChannelAttention, tokens
-from seglab.types import Output, SeglabError
-
-
-class Decoded(pointwise.Pointwise):
-    """With a decoder behind a map of 8 channels, and the image before it as a finer stage."""
-
-    def __init__(self, space: LabelSpace) -> None:
-        super().__init__(classes(8))
-        self.decoder = nn.Conv2d(8, space.num_classes, 1)
-
-    def encode(self, image: Tensor) -> list[Tensor]:
-        return [image, *super().encode(image)]
-
-    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
-        return Output(self.decoder(stages[-1]), stages[-1])
+from seglab.types import SeglabError
 
 
 def allspark(**arguments: Any) -> AllSpark:
-    return pointwise.method(AllSpark, network=Decoded, **{"strong": OFF, "grid": 4, "dropout": 0.0} | arguments)
+    return pointwise.method(AllSpark, network=TwoStages, **{"strong": OFF, "grid": 4, "dropout": 0.0} | arguments)
 
 
 @pytest.mark.parametrize("separate", [True, False])

@@ -1,16 +1,14 @@
 """DSSN against its equations, on a network of two 1x1 convolutions."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pointwise
 import pytest
 import torch
-from pointwise import OFF, Everywhere, batch
-from spaces import classes
+from pointwise import OFF, Decoded, Everywhere, batch
 from torch import Tensor, nn
 
-from seglab.labels import IGNORE, LabelSpace
+from seglab.labels import IGNORE
 from seglab.methods import DSSN
 from seglab.ops.boxes import AreaBox
 from seglab.ops.losses import standardised
@@ -18,20 +16,9 @@ from seglab.ops.mixing import one_hot
 from seglab.ops.pseudo import class_aware_selection
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import NoView, View
-from seglab.types import Output, SeglabError
+from seglab.types import SeglabError
 
 CALM: dict[str, Any] = {"strong": OFF, "second": NoView(), "boxes": AreaBox(probability=0.0), "dropout": 0.0}
-
-
-class Decoded(pointwise.Pointwise):
-    """With a decoder, so that there are features to perturb."""
-
-    def __init__(self, space: LabelSpace) -> None:
-        super().__init__(classes(8))
-        self.decoder = nn.Conv2d(8, space.num_classes, 1)
-
-    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
-        return Output(self.decoder(stages[0]), stages[0])
 
 
 class Darker(View):

@@ -8,41 +8,25 @@ from typing import Any
 import pointwise
 import pytest
 import torch
-from pointwise import OFF, batch
+from pointwise import OFF, TwoStages, batch
 from probes import fit_command, only_run, weights
-from spaces import classes
 from torch import Tensor, nn
 
 from seglab.cli import main
-from seglab.labels import LabelSpace
 from seglab.methods import PSMT
 from seglab.ops.boxes import AreaBox
 from seglab.ops.losses import cosine_rampup
 from seglab.ops.perturb import AdversarialNoise, adversarial_noise
 from seglab.ops.pseudo import assisted
 from seglab.ops.teacher import AlternatingTeachers, Teacher
-from seglab.types import Output, SeglabError
+from seglab.types import SeglabError
 
 NONE = AdversarialNoise(radius=0.0)
 CALM: dict[str, Any] = {"strong": OFF, "boxes": AreaBox(probability=0.0), "noise": NONE, "batch_statistics": False}
 
 
-class Decoded(pointwise.Pointwise):
-    """With a decoder, so that there are features to disturb; it does not use the first map."""
-
-    def __init__(self, space: LabelSpace) -> None:
-        super().__init__(classes(8))
-        self.decoder = nn.Conv2d(8, space.num_classes, 1)
-
-    def encode(self, image: Tensor) -> list[Tensor]:
-        return [image, *super().encode(image)]
-
-    def decode(self, stages: Sequence[Tensor], size: Sequence[int]) -> Output:
-        return Output(self.decoder(stages[-1]), stages[-1])
-
-
 def psmt(**arguments: Any) -> PSMT:
-    return pointwise.method(PSMT, network=Decoded, **CALM | arguments)
+    return pointwise.method(PSMT, network=TwoStages, **CALM | arguments)
 
 
 @pytest.mark.parametrize(("epoch", "value"), [(-1, 0.0), (0, 0.0), (3, 0.1464), (6, 0.5), (9, 0.8536), (12, 1.0)])
