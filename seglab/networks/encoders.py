@@ -9,8 +9,10 @@ import timm
 import torch
 from torch import nn
 
+from seglab.networks.wide_resnet import wide_resnet34_2
 from seglab.types import SeglabError
 
+timm.models.register_model(wide_resnet34_2)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # smp keeps the pixel statistics of its own encoders beside the weights, out of reach without a network. These are the
 # ones that were not trained with the ImageNet statistics.

@@ -114,3 +114,13 @@ def test_what_papers_set() -> None:
 def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:
     with pytest.raises(SeglabError, match=message):
         tiny(**arguments)
+
+
+def test_a_resnet_34_of_double_width_is_an_encoder() -> None:
+    network = DeepLabV3Plus(classes(3), "wide_resnet34_2", "none", multi_grid=[2, 4, 8], low_channels=48)
+    assert network.encoder.feature_info.channels() == [64, 128, 256, 512, 1024]
+    blocks = network.encoder.layer4
+    assert [block.conv1.dilation for block in blocks] == [(2, 2), (4, 4), (8, 8)]
+    assert network(torch.rand(2, 3, 33, 33)).logits.shape == (2, 3, 33, 33)
+    with pytest.raises(SeglabError, match="timm publishes no weights of 'wide_resnet34_2'"):
+        DeepLabV3Plus(classes(3), "wide_resnet34_2", "imagenet")

@@ -29,7 +29,8 @@ class MGD(Method):
     Deviations:
         Teachers normalise with their batch, and their running statistics drift -> they stay as trained.
         Terms of the teachers' own logits, which move nothing -> left out.
-        The wide teacher is a ResNet-34 of double width, whose ImageNet weights are no library's -> any run's network.
+        The wide teacher is a ResNet-34 of double width, whose ImageNet weights are no library's -> any run's network:
+            in the chains a wide ResNet-50; the paper's is ``network/deeplabv3plus_wideresnet34_cps.yaml``.
         Boxes come from another crop of the same image -> from the neighbour in the batch; from a labeled image at batch
             1.
         A region of zeros makes the loss NaN -> it is like no other.
