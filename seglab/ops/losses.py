@@ -356,6 +356,30 @@ def missing_classes(logits: Tensor, ratio: Tensor, relaxation: float, valid: Ten
     return (relaxation * ratio - probability).clamp(min=0).sum(1).mean()
 
 
+class ClassRatioPrior(nn.Module):
+    """Weighted ``missing_classes`` of a source whose class shares are learned before training.
+
+    Args:
+        weight: of the term.
+        relaxation: in [0, 1].
+    """
+
+    ratio: Tensor  # K
+
+    def __init__(self, weight: float, relaxation: float) -> None:
+        super().__init__()
+        self.weight, self.relaxation = weight, relaxation
+        self.register_buffer("ratio", torch.zeros(0), persistent=False)
+
+    def learn(self, frequency: np.ndarray) -> None:
+        """The share (K,) of each class in the labeled pixels."""
+        self.ratio = torch.tensor(frequency, dtype=torch.float32, device=self.ratio.device)
+
+    def forward(self, logits: Tensor, valid: Tensor) -> Tensor:
+        """The term for logits B K H W of target images, of which ``valid`` pixels B H W count."""
+        return self.weight * missing_classes(logits, self.ratio, self.relaxation, valid)
+
+
 def sigmoid_rampup(step: float, length: float) -> float:
     """exp(-5 (1 - t)²) with t = step / length held in [0, 1] (Laine and Aila, ICLR 2017); 1.0 when length is 0."""
     return math.exp(-5.0 * (1.0 - linear_rampup(step, length)) ** 2)

@@ -9,9 +9,9 @@ from torch import Tensor
 from seglab.methods.base import Method
 from seglab.methods.optim import OwnOptimizers
 from seglab.networks.discriminator import Discriminator
-from seglab.ops.losses import missing_classes, self_information
+from seglab.ops.losses import ClassRatioPrior, self_information
 from seglab.ops.pseudo import hard_label
-from seglab.types import Batch, require
+from seglab.types import Batch, require_least, require_positive, require_shares
 
 
 class AdvEnt(Method):
@@ -47,14 +47,11 @@ class AdvEnt(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(weight >= 0, "AdvEnt.weight", weight, "give a weight of 0 or more")
-        require(aux_weight >= 0, "AdvEnt.aux_weight", aux_weight, "give a weight of 0 or more")
-        require(prior_weight >= 0, "AdvEnt.prior_weight", prior_weight, "give a weight of 0 or more")
-        require(0 <= prior_share <= 1, "AdvEnt.prior_share", prior_share, "give a share in [0, 1]")
-        require(discriminator_lr > 0, "AdvEnt.discriminator_lr", discriminator_lr, "give a positive learning rate")
+        require_least(self, 0, weight=weight, aux_weight=aux_weight, prior_weight=prior_weight)
+        require_shares(self, prior_share=prior_share)
+        require_positive(self, discriminator_lr=discriminator_lr)
         self.weight, self.aux_weight, self.discriminator_lr = weight, aux_weight, discriminator_lr
-        self.prior_weight, self.prior_share = prior_weight, prior_share
-        self.needs_class_counts = prior_weight > 0
+        self.prior, self.needs_class_counts = ClassRatioPrior(prior_weight, prior_share), prior_weight > 0
 
     def build(self) -> None:
         super().build()
@@ -62,8 +59,8 @@ class AdvEnt(Method):
         self.aux_discriminator = Discriminator(self.num_classes) if self.student.aux_weight else None
 
     def on_fit_start(self) -> None:
-        if self.prior_weight:
-            self.class_share = torch.tensor(self.class_counts.frequency, dtype=torch.float32, device=self.device)
+        if self.needs_class_counts:
+            self.prior.learn(self.class_counts.frequency)
 
     def own_optimizers(self) -> OwnOptimizers:
         adam = partial(torch.optim.Adam, lr=self.discriminator_lr, betas=(0.9, 0.99))
@@ -81,9 +78,8 @@ class AdvEnt(Method):
             "fooling": self.weight * self.discriminator.fooling_loss(maps_t),
             "discriminator": self.discriminator.own_loss(maps_s, maps_t),
         }
-        if self.prior_weight:
-            missing = missing_classes(out_t.logits, self.class_share, self.prior_share, target["valid"])
-            terms["class_ratio"] = self.prior_weight * missing
+        if self.needs_class_counts:
+            terms["class_ratio"] = self.prior(out_t.logits, target["valid"])
         if self.aux_discriminator:
             maps_s = self_information(out_s.side["aux"].logits) * source["valid"].unsqueeze(1)
             maps_t = self_information(out_t.side["aux"].logits) * target["valid"].unsqueeze(1)

@@ -10,7 +10,7 @@ from seglab.methods.adaptation.daformer import DAFormer
 from seglab.ops.grid import thing_distance
 from seglab.ops.mixing import Pixels, classmix, ground_truth
 from seglab.ops.pseudo import batch_ratio, pseudo_label
-from seglab.types import Batch, require
+from seglab.types import Batch, require_least
 
 
 class CRDA(DAFormer):
@@ -31,8 +31,8 @@ class CRDA(DAFormer):
 
     def __init__(self, relation_weight: float = 1.0, pixels: int = 512, **common: Any) -> None:
         super().__init__(**common)
-        require(relation_weight >= 0, "CRDA.relation_weight", relation_weight, "give a weight of 0 or more")
-        require(pixels >= 2, "CRDA.pixels", pixels, "give 2 or more")
+        require_least(self, 0, relation_weight=relation_weight)
+        require_least(self, 2, pixels=pixels)
         self.relation_weight, self.pixels = relation_weight, pixels
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

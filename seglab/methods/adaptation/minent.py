@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from seglab.methods.base import Method
-from seglab.ops.losses import entropy, missing_classes, pixel_mean
+from seglab.ops.losses import ClassRatioPrior, entropy, pixel_mean
 from seglab.ops.pseudo import hard_label
-from seglab.types import Batch, require
+from seglab.types import Batch, require_least, require_shares
 
 
 class MinEnt(Method):
@@ -38,17 +37,14 @@ class MinEnt(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(weight >= 0, "MinEnt.weight", weight, "give a weight of 0 or more")
-        require(aux_weight >= 0, "MinEnt.aux_weight", aux_weight, "give a weight of 0 or more")
-        require(prior_weight >= 0, "MinEnt.prior_weight", prior_weight, "give a weight of 0 or more")
-        require(0 <= prior_share <= 1, "MinEnt.prior_share", prior_share, "give a share in [0, 1]")
+        require_least(self, 0, weight=weight, aux_weight=aux_weight, prior_weight=prior_weight)
+        require_shares(self, prior_share=prior_share)
         self.weight, self.aux_weight = weight, aux_weight
-        self.prior_weight, self.prior_share = prior_weight, prior_share
-        self.needs_class_counts = prior_weight > 0
+        self.prior, self.needs_class_counts = ClassRatioPrior(prior_weight, prior_share), prior_weight > 0
 
     def on_fit_start(self) -> None:
-        if self.prior_weight:
-            self.class_share = torch.tensor(self.class_counts.frequency, dtype=torch.float32, device=self.device)
+        if self.needs_class_counts:
+            self.prior.learn(self.class_counts.frequency)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         source, target = batch["labeled"], batch["unlabeled"]
@@ -59,9 +55,8 @@ class MinEnt(Method):
             "supervised": self.supervised(out_s, source["mask"]),
             "entropy": self.weight * pixel_mean(entropy(out_t.logits), target["valid"]),
         }
-        if self.prior_weight:
-            missing = missing_classes(out_t.logits, self.class_share, self.prior_share, target["valid"])
-            terms["class_ratio"] = self.prior_weight * missing
+        if self.needs_class_counts:
+            terms["class_ratio"] = self.prior(out_t.logits, target["valid"])
         if "aux" in out_t.side:
             terms["entropy_aux"] = self.aux_weight * pixel_mean(entropy(out_t.side["aux"].logits), target["valid"])
         return terms

@@ -12,7 +12,7 @@ from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, cycled, ground_tru
 from seglab.ops.pseudo import image_confidence, pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import RandomIntensityView, View
-from seglab.types import Batch, require
+from seglab.types import Batch, require_least, require_shares
 
 
 class AugSeg(Method):
@@ -59,8 +59,8 @@ class AugSeg(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(0 <= threshold <= 1, "AugSeg.threshold", threshold, "give a confidence in [0, 1]")
-        require(weight >= 0, "AugSeg.weight", weight, "give 0 or more")
+        require_shares(self, threshold=threshold)
+        require_least(self, 0, weight=weight)
         self.threshold, self.weight = threshold, weight
         self.inject, self.decay = inject, decay
         self.update_bn_on_strong = update_bn_on_strong

@@ -10,7 +10,7 @@ from seglab.methods.base import Method
 from seglab.ops.boxes import BoxSampler, FixedAreaBox
 from seglab.ops.mixing import cutmix_partner, ground_truth, mix
 from seglab.ops.pseudo import hard_label
-from seglab.types import Batch, Output, require
+from seglab.types import Batch, Output, require_least
 
 
 class CPS(Method):
@@ -47,7 +47,7 @@ class CPS(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(weight >= 0, "CPS.weight", weight, "give a weight of 0 or more")
+        require_least(self, 0, weight=weight)
         self.weight, self.on_labeled = weight, on_labeled
         self.cutmix, self.update_bn_on_strong, self.boxes = cutmix, update_bn_on_strong, boxes
 

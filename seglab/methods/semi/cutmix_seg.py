@@ -13,7 +13,7 @@ from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, ground_truth
 from seglab.ops.pseudo import batch_ratio, pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import NoView, View
-from seglab.types import Batch, require
+from seglab.types import Batch, require_shares
 
 
 class CutMixSeg(Method):
@@ -60,7 +60,7 @@ class CutMixSeg(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(0 <= threshold <= 1, "CutMixSeg.threshold", threshold, "give a confidence in [0, 1]")
+        require_shares(self, threshold=threshold)
         self.distance, self.cutout = CONSISTENCY[loss], cutout
         self.weight, self.ramp_up, self.decay = weight, ramp_up, decay
         self.threshold, self.trust = threshold, pixel_threshold if per_pixel else batch_ratio

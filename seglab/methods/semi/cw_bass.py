@@ -11,7 +11,7 @@ from seglab.ops.losses import linear_rampup
 from seglab.ops.pseudo import class_boundaries, dynamic_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import NoView, View
-from seglab.types import Batch, require
+from seglab.types import Batch, require, require_least, require_shares
 
 
 class CWBASS(Method):
@@ -66,10 +66,8 @@ class CWBASS(Method):
     ) -> None:
         super().__init__(**common)
         require(0 <= limits[0] <= limits[1] <= 1, "CWBASS.limits", limits, "give 0 <= lowest <= highest <= 1")
-        require(gamma >= 0, "CWBASS.gamma", gamma, "give 0 or more")
-        require(0 <= confidence_decay <= 1, "CWBASS.confidence_decay", confidence_decay, "give a factor in [0, 1]")
-        require(boundary_weight >= 0, "CWBASS.boundary_weight", boundary_weight, "give 0 or more")
-        require(weight >= 0, "CWBASS.weight", weight, "give 0 or more")
+        require_shares(self, confidence_decay=confidence_decay)
+        require_least(self, 0, gamma=gamma, boundary_weight=boundary_weight, weight=weight)
         self.base, self.slope, self.limits = base, slope, limits
         self.gamma, self.confidence_decay = gamma, confidence_decay
         self.boundary_weight, self.weight, self.ramp_up, self.decay = boundary_weight, weight, ramp_up, decay

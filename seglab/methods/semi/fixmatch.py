@@ -11,7 +11,7 @@ from seglab.ops.mixing import Pixels, cutmix, cutmix_partner, ground_truth
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import StrongView, View
-from seglab.types import Batch, require
+from seglab.types import Batch, require_shares
 
 
 class FixMatch(Method):
@@ -54,7 +54,7 @@ class FixMatch(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(0 <= threshold <= 1, "FixMatch.threshold", threshold, "give a confidence in [0, 1]")
+        require_shares(self, threshold=threshold)
         self.threshold, self.weight = threshold, weight
         self.decay, self.batch_statistics = decay, batch_statistics
         self.update_bn_on_strong = update_bn_on_strong

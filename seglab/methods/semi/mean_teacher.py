@@ -11,7 +11,7 @@ from seglab.ops.losses import pixel_mean, sigmoid_rampup, squared_distance
 from seglab.ops.pseudo import hard_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import NoView, View
-from seglab.types import Batch, require
+from seglab.types import Batch, require_least
 
 
 class MeanTeacher(Method):
@@ -52,7 +52,7 @@ class MeanTeacher(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(weight >= 0, "MeanTeacher.weight", weight, "give 0 or more")
+        require_least(self, 0, weight=weight)
         self.weight, self.ramp_up = weight, ramp_up
         self.decay, self.warmup = decay, warmup
         self.batch_statistics, self.average_buffers = batch_statistics, average_buffers

@@ -15,7 +15,7 @@ from seglab.ops.mixing import cutmix_partner, ground_truth, mix
 from seglab.ops.norm import frozen_statistics
 from seglab.ops.pseudo import hard_label
 from seglab.ops.teacher import Frozen
-from seglab.types import Batch, Output, require
+from seglab.types import Batch, Output, require_least
 
 
 class MGD(Method):
@@ -65,9 +65,8 @@ class MGD(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        for name, value in (("weight", weight), ("image_weight", image_weight), ("region_weight", region_weight)):
-            require(value >= 0, f"MGD.{name}", value, "give a weight of 0 or more")
-        require(grid >= 1, "MGD.grid", grid, "give 1 or more")
+        require_least(self, 0, weight=weight, image_weight=image_weight, region_weight=region_weight)
+        require_least(self, 1, grid=grid)
         self.make_deep, self.make_wide = deep, wide
         self.weight, self.image_weight, self.region_weight = weight, image_weight, region_weight
         self.grid, self.on_labeled = grid, on_labeled

@@ -12,7 +12,7 @@ from seglab.ops.mixing import partner, paste
 from seglab.ops.perturb import drop_channels, feature_noise, without_dropout
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
 from seglab.ops.views import StrongView, View
-from seglab.types import Batch, require
+from seglab.types import Batch, require, require_least, require_shares
 
 
 class UniMatch(Method):
@@ -60,10 +60,10 @@ class UniMatch(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(0 <= threshold <= 1, "UniMatch.threshold", threshold, "give a confidence in [0, 1]")
+        require_shares(self, threshold=threshold)
+        require_least(self, 0, feature_noise=feature_noise)
+        require_least(self, 1, views=views)
         require(0 <= dropout < 1, "UniMatch.dropout", dropout, "give a share in [0, 1)")
-        require(feature_noise >= 0, "UniMatch.feature_noise", feature_noise, "give 0 or more")
-        require(views >= 1, "UniMatch.views", views, "give 1 or more")
         self.threshold, self.weight, self.views = threshold, weight, views
         self.feature_weight, self.dropout, self.feature_noise = feature_weight, dropout, feature_noise
         self.update_bn_on_strong = update_bn_on_strong

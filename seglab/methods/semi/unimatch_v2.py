@@ -13,7 +13,7 @@ from seglab.ops.perturb import complementary_dropout
 from seglab.ops.pseudo import pixel_threshold, pseudo_label
 from seglab.ops.teacher import Teacher
 from seglab.ops.views import StrongView, View
-from seglab.types import Batch, require
+from seglab.types import Batch, require_shares
 
 
 class UniMatchV2(Method):
@@ -55,8 +55,7 @@ class UniMatchV2(Method):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        require(0 <= threshold <= 1, "UniMatchV2.threshold", threshold, "give a confidence in [0, 1]")
-        require(0 <= intact <= 1, "UniMatchV2.intact", intact, "give a share in [0, 1]")
+        require_shares(self, threshold=threshold, intact=intact)
         self.threshold, self.weight, self.decay = threshold, weight, decay
         self.intact, self.average_buffers = intact, average_buffers
         self.update_bn_on_strong = update_bn_on_strong
