@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -53,6 +54,7 @@ BASES = {
 }
 
 
+@cache
 def make_parser(command: str) -> Parser:
     """The parser of ``fit``, ``validate``, ``test`` or ``predict``: one tree of sections for all four."""
     parser = Parser(
@@ -101,6 +103,12 @@ def parse(args: list[str]) -> Config:
     Raises:
         SeglabError: a file, key or value in it is wrong.
     """
+    command, options = _read(args)
+    return Config(command, options, _text(make_parser(command), options))
+
+
+def _read(args: list[str]) -> tuple[str, Any]:
+    """The command and all options."""
     command, *words = expand_run(args)
     if len(args) > 1 and is_run(args[1]):  # one of before may have old keys
         before = directory.read_config(Path(args[1]))
@@ -116,7 +124,7 @@ def parse(args: list[str]) -> Config:
         keys = re.findall(r"--([a-z_][\w.]*)", parser.format_help())
         raise SeglabError(explain(str(error), words, keys, BASES)) from error
     check_sections(options)
-    return Config(command, options, _text(parser, options))
+    return command, options
 
 
 def _text(parser: ArgumentParser, options: Any) -> str:
@@ -124,7 +132,7 @@ def _text(parser: ArgumentParser, options: Any) -> str:
     saved = options.clone()
     saved.run_dir, saved.ckpt_path = "", None
     saved.pop("config", None)
-    return parser.dump(saved, skip_unset=False, skip_link_targets=True)
+    return parser.dump(saved, skip_unset=False, skip_link_targets=True, skip_validation=True)  # it has been parsed
 
 
 def build(config: Config, checkpoint: str | None = None) -> Parts:
@@ -170,4 +178,4 @@ def check(args: list[str]) -> Any:
     Raises:
         SeglabError: a file, key or value in it is wrong.
     """
-    return parse(args).options
+    return _read(args)[1]
