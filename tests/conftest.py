@@ -19,6 +19,7 @@ from layouts import (
     write_voc,
 )
 from probes import once
+from warm_start import warm_variables
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,15 @@ def own_environment() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[None]:
+    """Every ``python -m seglab`` that tests start, or have started, is a copy of a process that has imported all."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in warm_variables().items():
+            patch.setenv(name, value)
+        yield
 
 
 def written_once(write: Callable[[Path], Path]) -> Any:

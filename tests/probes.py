@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ import torch
 import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from warm_start import Process
+from warm_start import PATHS, Process
 
 import seglab.methods
 from seglab.cli import main
@@ -149,7 +150,7 @@ def run_seglab(*args: str, cwd: Path | None = None, launcher: Sequence[str] = ()
     Args:
         launcher: what starts it; without one it is a copy of a process that has imported everything.
     """
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS}
     if not launcher:
         process = Process(args, cwd or ROOT, env)
         said = process.communicate(600)
@@ -158,13 +159,34 @@ def run_seglab(*args: str, cwd: Path | None = None, launcher: Sequence[str] = ()
     return subprocess.run(command, cwd=cwd or ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
 
 
+def run_on_two_ranks(*args: str) -> None:
+    """Run a command of ``seglab`` that names its run directory on two ranks, as torchrun would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = os.environ | {
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
+        **{"GROUP_RANK": "0", "GROUP_WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "tests", "OMP_NUM_THREADS": "1"},
+        "PYTHONPATH": PATHS,
+    }
+    ranks = [Process(args, ROOT, env | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)]
+    try:
+        for rank in ranks:
+            said = rank.communicate(300)[1]
+            assert rank.returncode == 0, said
+    finally:
+        for rank in ranks:
+            rank.kill()
+
+
 def config(run: Path) -> dict[str, Any]:
     return yaml.safe_load((run / "config.yaml").read_text())
 
 
 def on_two_ranks(function: Callable[[int, Path], None], folder: Path) -> list[dict[str, torch.Tensor]]:
     """What ``function(rank, folder)`` saves as ``<rank>.pt`` in two processes of one gloo group."""
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context("forkserver")  # whose processes start with the imports done
+    context.set_forkserver_preload(["probes"])
     ranks = [context.Process(target=_on_rank, args=(function, rank, folder)) for rank in range(2)]
     for process in ranks:
         process.start()
@@ -179,12 +201,16 @@ def _on_rank(function: Callable[[int, Path], None], rank: int, folder: Path) -> 
     torch.distributed.destroy_process_group()
 
 
-def break_off(command: list[str], step: int) -> None:
-    """Run ``seglab`` until it dies at the beginning of a step, as a killed process would."""
+def break_off(command: list[str], when: int | Callable[[Method], bool]) -> None:
+    """Run ``seglab`` until it dies at the beginning of a step, as a killed process would.
+
+    Args:
+        when: the step; or what is asked before each step whether this is the one.
+    """
     train = Method.training_step
 
     def train_or_die(self: Method, batch: Any, batch_idx: int) -> torch.Tensor:
-        if self.global_step == step:
+        if when(self) if callable(when) else self.global_step == when:
             raise RuntimeError("killed")
         return train(self, batch, batch_idx)
 

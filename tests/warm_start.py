@@ -1,11 +1,13 @@
 """Real ``seglab`` processes that cost no start: copies of one that has imported everything and done nothing.
 
 A copy has a session, environment, folder, streams and signals of its own, and ends as ``python -m seglab`` does. What
-it starts itself (ranks, runs of a sweep) starts from nothing.
+it starts itself (ranks, runs of a sweep, jobs) starts from nothing, unless its environment has ``warm_variables``: then
+``sitecustomize`` makes each ``python -m seglab`` stand for a copy.
 """
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -16,13 +18,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import IO
 
+from sitecustomize import ask
+
 ROOT = Path(__file__).parent.parent
-Prepare = Callable[[], None]
+WARM = "SEGLAB_TESTS_WARM"  # where ``sitecustomize`` finds the process to copy
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+
+
+def warm_variables() -> dict[str, str]:
+    """What has the ``python -m seglab`` that a process starts be copies too, and the scripts of experiments/bench."""
+    return {WARM: _server(), "PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"}
 
 
 class Process:
@@ -49,13 +60,10 @@ class Process:
         self.returncode: int | None = None
         self.stdout, out = _pipe() if stdout == subprocess.PIPE else (None, os.open(os.devnull, os.O_WRONLY))
         self.stderr, err = _pipe() if stderr == subprocess.PIPE else (None, os.open(os.devnull, os.O_WRONLY))
-        self._told, tell = _pipe()
-        request = {"words": list(words), "cwd": str(cwd), "env": dict(env), "new_session": new_session}
-        server = _server()
-        text = json.dumps(request).encode()
-        socket.send_fds(server, [len(text).to_bytes(8, "big")], [out, err, tell])
-        server.sendall(text)
-        for descriptor in (out, err, tell):
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        request = {"words": ["-m", "seglab", *words], "cwd": str(cwd), "env": dict(env), "new_session": new_session}
+        self._told = ask(_server(), request, [nothing, out, err])
+        for descriptor in (nothing, out, err):
             os.close(descriptor)
         self.pid = int(self._told.readline())
 
@@ -107,72 +115,114 @@ def _pipe() -> tuple[IO[str], int]:
 
 
 @cache
-def _server() -> socket.socket:
-    """The process to copy, of this process of pytest; it ends with it."""
-    ours, theirs = socket.socketpair()
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    server = subprocess.Popen([sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=env)
-    theirs.close()
+def _server() -> str:
+    """The address of the process to copy, of this process of pytest; it ends with it."""
+    address = f"seglab-tests-{os.getpid()}-{time.time_ns()}"
+    env = {name: value for name, value in os.environ.items() if name != WARM}
+    env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS}
+    command = [sys.executable, __file__, address]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    assert server.stdin
+    assert server.stdout
+    assert server.stdout.readline(), "the process to copy did not start"
 
     def end() -> None:
-        ours.close()
-        server.wait()
+        server.communicate()  # its input ends
 
     atexit.register(end)
-    return ours
+    return address
 
 
-def _serve(asked: socket.socket) -> None:
-    """Copy this process whenever it is asked to; returns only where nobody asks any more."""
+def _serve(address: str) -> None:
+    """Copy this process whenever it is asked to; returns only where nobody can ask any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends pytest, and pytest this
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the watchers
-    while True:
-        size, descriptors, _, _ = socket.recv_fds(asked, 8, 3)
-        if not size:
-            return
-        text = b""
-        while len(text) < int.from_bytes(size, "big"):
-            text += asked.recv(1 << 16)
-        if not os.fork():
-            asked.close()
-            _watch(json.loads(text), *descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"\0{address}")
+        listening.listen(64)
+        print("ready", flush=True)
+        while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
+            asking, _ = listening.accept()
+            if not os.fork():
+                listening.close()
+                _watch(asking)
+            asking.close()
 
 
-def _watch(request: dict, out: int, err: int, tell: int) -> None:
-    """Start a copy, tell its number, wait for its end and tell how it ended."""
+def _watch(asking: socket.socket) -> None:
+    """Start a copy, tell its number, wait for its end and tell how it ended; it ends with who asked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    data, descriptors, _, _ = socket.recv_fds(asking, 8, 3)
+    text = b""
+    while len(text) < int.from_bytes(data, "big"):
+        text += asking.recv(1 << 16)
     if not (pid := os.fork()):
-        os.close(tell)
-        _run(request, out, err)
-    os.write(tell, f"{pid}\n".encode())
-    for descriptor in (out, err, 1, 2):
+        asking.close()
+        _run(json.loads(text), descriptors)
+    asking.sendall(f"{pid}\n".encode())
+    for descriptor in (*descriptors, 0, 1, 2):
         os.close(descriptor)  # its readers wait for their end
+    ended = os.pidfd_open(pid)
+    if ended not in select.select([ended, asking], [], [])[0]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     with contextlib.suppress(BrokenPipeError):
-        os.write(tell, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        asking.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 
-def _run(request: dict, out: int, err: int) -> None:
-    """Become ``python -m seglab``."""
+def _run(request: dict, descriptors: Sequence[int]) -> None:
+    """Become ``python`` with the words of the request: ``-m seglab`` and flags, or a script and flags."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request["new_session"]:
         os.setsid()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    os.close(out)
-    os.close(err)
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    if "stands_for" in request:
+        os.getppid = partial(_parent, request["stands_for"])  # type: ignore[assignment]
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
-    sys.path[:0] = [request["cwd"]]
-    sys.argv = ["seglab", *request["words"]]
-    runpy.run_module("seglab", run_name="__main__", alter_sys=True)
+    code: object = 1
+    try:
+        _become(*request["words"])
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        traceback.print_exc()
+    # As Python ends, but for freeing every object: that would first copy all memory shared with the process copied.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _become(program: str, *words: str) -> None:
+    if program == "-m":
+        sys.path[:0] = [str(Path.cwd())]
+        sys.argv = list(words)
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path[:0] = [str(Path(program).parent)]
+        sys.argv = [program, *words]
+        runpy.run_path(program, run_name="__main__")
+
+
+def _parent(process: int) -> int:
+    """The parent of a process; ranks end when theirs is gone."""
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()[1])
+    except OSError:
+        return 1
 
 
 if __name__ == "__main__":
@@ -181,4 +231,6 @@ if __name__ == "__main__":
     import seglab.cli.train
 
     seglab.cli.config.parse(["fit", "camvid", "supervised"])  # what only a config imports
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    gc.collect()
+    gc.freeze()  # looking through it would copy the memory that copies share
+    _serve(sys.argv[1])

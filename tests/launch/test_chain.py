@@ -25,6 +25,7 @@ from seglab.types import SeglabError
 SPCL = EXPERIMENTS / "chain/spcl_streets.yaml"
 STAGES = ["1_warmup", "2_contrast", "3_self_training"]
 SLOW = "--trainer.callbacks+=slow_step.SlowStep"
+pytestmark = pytest.mark.usefixtures("warm")
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def runs_flags(place: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(gta5: Path, cityscapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(warm: None, gta5: Path, cityscapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a chain that ran without a break."""
 
     def make(runs: Path) -> None:
@@ -113,7 +114,6 @@ def test_a_chain_killed_in_the_middle_ends_as_one_that_was_not(
     slow = tmp_path / "slow"
     slow.touch()
     monkeypatch.setenv("SLOW", str(slow))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
     command = ["chain", str(SPCL), *tiny, SLOW, "--runs", str(tmp_path)]
     process = Process(command, ROOT, os.environ, stderr=subprocess.DEVNULL)
     try:

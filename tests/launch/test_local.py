@@ -28,6 +28,7 @@ TINY = {
     "data.labeled": "1/2", "data.workers": 0, "data.crop": [32, 48], "data.labeled_batch": 2, "data.unlabeled_batch": 2,
     "trainer.max_steps": 2, "trainer.val_check_interval": 2, "trainer.accelerator": "cpu",
 }  # fmt: skip
+pytestmark = pytest.mark.usefixtures("warm")
 
 
 def write(path: Path, camvid: Path, **parameters: dict) -> Path:

@@ -11,6 +11,7 @@ import slurm_cluster
 import yaml
 from probes import EXPERIMENTS, column, fit_command, run_seglab, same, weights
 from slurm_cluster import Cluster
+from warm_start import WARM
 
 from seglab.cli import main
 
@@ -21,7 +22,10 @@ TINY = {
     "data.labeled": "1/2", "data.workers": 0, "data.crop": [32, 48], "data.labeled_batch": 2, "data.unlabeled_batch": 2,
     "trainer.max_steps": 60, "trainer.val_check_interval": 60, "trainer.accelerator": "cpu", "checkpoint_every": 1,
 }  # fmt: skip
-pytestmark = pytest.mark.skipif(bool(slurm_cluster.missing()), reason=f"no SLURM: {slurm_cluster.missing()}")
+pytestmark = [
+    pytest.mark.skipif(bool(slurm_cluster.missing()), reason=f"no SLURM: {slurm_cluster.missing()}"),
+    pytest.mark.usefixtures("warm"),
+]
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +64,13 @@ def kill_ranks(job: str) -> None:
 
 
 def test_a_run_on_two_nodes_nears_its_time_limit_and_goes_on_bit_for_bit(
-    cluster: Cluster, camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster,
+    camvid: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv(WARM)  # as a user's job starts, and as wandb needs it
     run = tmp_path / "run"
     flags = ["--trainer.val_check_interval", "7", "--data.workers", "1"]
     batches = ["--data.labeled_batch", "4", "--data.unlabeled_batch", "4"]
@@ -159,7 +168,7 @@ def test_stages_of_a_chain_wait_for_each_other(
     common = [str(EXPERIMENTS / "benchmark/camvid.yaml")]
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({"config": common, "stages": stages}, sort_keys=False))
     flags = {key: value for key, value in TINY.items() if not key.startswith("config")} | {
-        "data.root": str(camvid), "trainer.callbacks+": "slow_step.SlowStep", "trainer.max_steps": 12,
+        "data.root": str(camvid), "trainer.callbacks+": "slow_step.SlowStep", "trainer.max_steps": 40,
         "data.labeled_batch": 4, "data.unlabeled_batch": 4,
     }  # fmt: skip
     slurm = ["--launcher", "slurm", "--slurm.partition=main", "--slurm.nodes=2"]
