@@ -17,7 +17,8 @@ from seglab.data.sets.mapillary import mapillary_space
 from seglab.labels import CAMVID, CITYSCAPES, IGNORE, SYNTHIA, LabelSpace, Taxonomy
 from seglab.types import SeglabError
 
-PARTIAL = ("cityscapes_open", "cityscapes_coarse", "cityscapes_vehicles")  # of sources that do not tell some classes of a target
+# Of sources that do not tell some classes of a target.
+PARTIAL = ("cityscapes_open", "cityscapes_coarse", "cityscapes_vehicles")
 FILES = sorted((EXPERIMENTS / "taxonomy").glob("*.yaml"))
 
 
